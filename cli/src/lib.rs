@@ -1,0 +1,1 @@
+//! The command of operators, approvers, auditors and administrators.

@@ -1,0 +1,1 @@
+//! gRPC: conversion, the interceptor of identity, role and access record, the only error-to-Status map.

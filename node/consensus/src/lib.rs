@@ -1,0 +1,1 @@
+//! The replicated list: openraft, its storage and its network.

@@ -1,0 +1,1 @@
+//! Whether a record may go to a party.

@@ -1,0 +1,1 @@
+//! The national store: records, outboxes, approvals, policies and the access log.

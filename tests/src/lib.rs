@@ -1,0 +1,1 @@
+//! Federations with real TLS, sockets and disks; benchmarks.
