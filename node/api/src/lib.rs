@@ -1,1 +1,22 @@
-//! gRPC: conversion, the interceptor of identity, role and access record, the only error-to-Status map.
+//! The edge: gRPC over TLS. Conversion, the access layer (identity, role, limits, access record), the only error-to-Status map,
+//! and the calls that this node makes to its peers' exchange and checkpoint services.
+//!
+//! Stands on app and identity; sees proto. Holds no rule of the domain: what is allowed is decided in core and policy.
+
+mod caller;
+mod cosigning;
+mod connection;
+mod convert;
+mod exchange;
+mod layer;
+mod serve;
+mod services;
+pub mod status;
+pub mod table;
+
+pub use caller::{AccessScope, Caller};
+pub use connection::{ConnectionInfo, ConnectionSummary, ServedConnection};
+pub use cosigning::cosign_forever;
+pub use exchange::pull_forever;
+pub use layer::{Access, AccessLayer};
+pub use serve::{Front, ListenerLimits};

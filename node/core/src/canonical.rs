@@ -3,12 +3,16 @@
 //! Signed documents are I-JSON (RFC 7493): no floats, no duplicate names, no integer above 2^53 - 1, and no field that
 //! the reader does not know. What is signed are the exact bytes; nothing is ever re-encoded to be checked.
 
+mod strict;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
 use serde::de::{DeserializeOwned, Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use self::strict::Strict;
 
 /// The largest integer that I-JSON carries exactly.
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
@@ -29,7 +33,7 @@ pub struct InvalidJson {
 /// Names the field and the problem.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, InvalidJson> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = at_path(serde_path_to_error::deserialize(&mut json))?;
+    let value = at_path(serde_path_to_error::deserialize(Strict(&mut json)))?;
     json.end().map_err(|e| InvalidJson { path: "document".into(), problem: e.to_string() })?;
     Ok(value)
 }
@@ -39,7 +43,7 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, InvalidJson> {
 /// # Errors
 /// Names the field and the problem.
 pub fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, InvalidJson> {
-    at_path(serde_path_to_error::deserialize(value))
+    at_path(serde_path_to_error::deserialize(Strict(value)))
 }
 
 fn at_path<T, E: fmt::Display>(result: Result<T, serde_path_to_error::Error<E>>) -> Result<T, InvalidJson> {
@@ -177,9 +181,66 @@ mod tests {
             (br#"{"count":1,"inner":{"count":1,"x":2}}"#, "inner"),
             (br#"{"count":1} {"#, "document"),
             (br#"{"count":1,"inner":{"count":"a"}}"#, "inner.count"),
+            (br#"[1]"#, "document"),
+            (br#"{"count":1,"inner":[1]}"#, "inner"),
         ] {
             let error = from_slice::<Doc>(bad).unwrap_err();
             assert!(error.path.starts_with(path), "{error}");
+        }
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Plain {
+        items: Vec<Kind>,
+        number: i64,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    enum Kind {
+        Unit,
+        New(u64),
+        Tuple(u64, String),
+        Struct { size: u64 },
+        Maybe(Option<Box<Plain>>),
+    }
+
+    #[test]
+    fn the_rules_hold_for_plain_types_at_any_depth() {
+        let plain = Plain { items: vec![], number: -3 };
+        let good = Plain {
+            items: vec![
+                Kind::Unit,
+                Kind::New(1),
+                Kind::Tuple(2, "x".into()),
+                Kind::Struct { size: MAX_INTEGER },
+                Kind::Maybe(Some(Box::new(plain))),
+                Kind::Maybe(None),
+            ],
+            number: -(MAX_INTEGER as i64),
+        };
+        assert_eq!(from_slice::<Plain>(&to_vec(&good)).unwrap(), good);
+        let value = serde_json::to_value(&good).unwrap();
+        assert_eq!(from_value::<Plain>(value).unwrap(), good);
+        for bad in [
+            r#"{"items":[],"number":9007199254740992}"#,
+            r#"{"items":[],"number":-9007199254740992}"#,
+            r#"{"items":[],"number":1e3}"#,
+            r#"{"items":[],"number":-0}"#,
+            r#"{"items":[{"New":9007199254740992}],"number":1}"#,
+            r#"{"items":[{"Struct":[1]}],"number":1}"#,
+            r#"{"items":[{"Struct":{"size":1,"size":1}}],"number":1}"#,
+            r#"{"items":[{"Maybe":[[],1]}],"number":1}"#,
+            r#"{"items":[{"Maybe":{"items":[{"New":9007199254740992}],"number":1}}],"number":1}"#,
+            r#"{"items":[{"New":1,"New":1}],"number":1}"#,
+            r#"[[],1]"#,
+        ] {
+            assert!(from_slice::<Plain>(bad.as_bytes()).is_err(), "{bad}");
+            // A parsed value has lost its duplicates already.
+            if !bad.contains(r#""size":1,"size""#) && !bad.contains(r#""New":1,"New""#) {
+                assert!(from_value::<Plain>(serde_json::from_str(bad).unwrap()).is_err(), "{bad}");
+            }
         }
     }
 }

@@ -57,13 +57,8 @@ impl Checkpoint {
     }
 
     fn from_text(text: &[u8]) -> Result<Self, InvalidCheckpoint> {
-        let parsed =
-            tlog_tiles::checkpoint::Checkpoint::from_bytes(text).map_err(|_| InvalidCheckpoint::Text)?;
-        let checkpoint = Self {
-            origin: parsed.origin().to_owned(),
-            size: parsed.size(),
-            root: Hex32(parsed.hash().0),
-        };
+        let parsed = tlog_tiles::checkpoint::Checkpoint::from_bytes(text).map_err(|_| InvalidCheckpoint::Text)?;
+        let checkpoint = Self { origin: parsed.origin().to_owned(), size: parsed.size(), root: Hex32(parsed.hash().0) };
         // No extension lines: nothing is signed here that is not read.
         if checkpoint.text().as_bytes() != text {
             return Err(InvalidCheckpoint::Text);

@@ -161,8 +161,7 @@ impl Envelope {
         if bytes.len() > Self::MAX_BYTES {
             return Err(InvalidEnvelope::TooLarge(bytes.len()));
         }
-        let wire: Wire =
-            canonical::from_slice(bytes).map_err(|e| InvalidEnvelope::Malformed(e.to_string()))?;
+        let wire: Wire = canonical::from_slice(bytes).map_err(|e| InvalidEnvelope::Malformed(e.to_string()))?;
         if !(1..=Self::MAX_SIGNATURES).contains(&wire.signatures.len()) {
             return Err(InvalidEnvelope::SignatureCount(wire.signatures.len()));
         }
@@ -210,7 +209,8 @@ fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     message
 }
 
-/// An Ed25519 public key, written as 64 hexadecimal digits. Small-order points are refused.
+/// An Ed25519 public key, written as 64 hexadecimal digits. Small-order points are refused, and so are
+/// encodings that are not canonical.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublicKey(pub VerifyingKey);
 
@@ -225,7 +225,9 @@ impl FromStr for PublicKey {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bytes: canonical::Hex32 = text.parse().map_err(|_| InvalidPublicKey)?;
         let key = VerifyingKey::from_bytes(&bytes.0).map_err(|_| InvalidPublicKey)?;
-        if key.is_weak() { Err(InvalidPublicKey) } else { Ok(Self(key)) }
+        // RFC 8032, 5.1.3: one key has one text, or the same key could stand in a roster twice.
+        let is_canonical = key.to_edwards().compress().to_bytes() == bytes.0;
+        if is_canonical && !key.is_weak() { Ok(Self(key)) } else { Err(InvalidPublicKey) }
     }
 }
 
@@ -293,6 +295,9 @@ mod tests {
         ] {
             assert!(Envelope::from_bytes(other.as_bytes()).is_err() || other == text, "{other}");
         }
-        assert!(matches!(Envelope::from_bytes(&vec![b' '; Envelope::MAX_BYTES + 1]), Err(InvalidEnvelope::TooLarge(_))));
+        assert!(matches!(
+            Envelope::from_bytes(&vec![b' '; Envelope::MAX_BYTES + 1]),
+            Err(InvalidEnvelope::TooLarge(_))
+        ));
     }
 }

@@ -3,7 +3,7 @@
 //! At the public depth it holds the public log, the texts, the tabling commands and the votes that consented, and a
 //! checkpoint with its cosignatures. At the members' depth it holds the whole command log besides, to be replayed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::canonical::{self, Hex32, InvalidJson};
 use crate::checkpoint::{InvalidCheckpoint, SignedCheckpoint};
 use crate::genesis::Genesis;
 use crate::list::{
-    Choice, Command, EntryId, ListState, PublicText, Publication, Refusal, check_accepted, public_part_digest,
+    BallotId, Choice, Command, EntryId, ListState, PublicText, Publication, Refusal, check_accepted, public_part_digest,
 };
 use crate::member::MemberId;
 use crate::merkle;
@@ -130,7 +130,9 @@ pub enum UnprovenExport {
     #[error("checkpoint: {0}")]
     Checkpoint(#[from] InvalidCheckpoint),
     /// Too few members cosigned.
-    #[error("{log} log: {found} of the members cosigned this checkpoint, {needed} are needed: the position is not agreed")]
+    #[error(
+        "{log} log: {found} of the members cosigned this checkpoint, {needed} are needed: the position is not agreed"
+    )]
     NotAgreed {
         /// `public` or `command`.
         log: &'static str,
@@ -203,11 +205,10 @@ impl ListExport {
         let leaves = export.publications.iter().map(|p| Publication::leaf_hash(p.leaf.as_bytes()));
         check_root("public", leaves, &note)?;
         let mut entries = Vec::with_capacity(export.publications.len());
-        let mut numbers = BTreeSet::new();
+        let mut sequence = Sequence::new(genesis);
         for (exported, leaf) in export.publications.iter().zip(0..) {
-            let entry = verify_publication(exported, leaf, genesis)?;
-            if !numbers.insert(entry.id.clone()) {
-                let problem = "its number was given before".to_owned();
+            let (entry, ballot) = verify_publication(exported, leaf, genesis)?;
+            if let Err(problem) = sequence.follow(&entry, ballot) {
                 return Err(UnprovenExport::Publication { leaf, entry: Some(entry.id), problem });
             }
             entries.push(entry);
@@ -247,10 +248,7 @@ fn verify_note(
 ///
 /// # Errors
 /// A cosignature under a member's name does not verify.
-pub fn cosigners_of(
-    note: &SignedCheckpoint,
-    genesis: &Genesis,
-) -> Result<(Vec<MemberId>, u64), InvalidCheckpoint> {
+pub fn cosigners_of(note: &SignedCheckpoint, genesis: &Genesis) -> Result<(Vec<MemberId>, u64), InvalidCheckpoint> {
     let (mut cosigners, mut latest) = (Vec::new(), 0);
     for member in genesis.voters() {
         match note.verify_cosigner(&Genesis::cosigner_name(member), &member.node_key.0) {
@@ -284,7 +282,7 @@ fn verify_publication(
     exported: &ExportedPublication,
     leaf: u64,
     genesis: &Genesis,
-) -> Result<VerifiedEntry, UnprovenExport> {
+) -> Result<(VerifiedEntry, BallotId), UnprovenExport> {
     let publication: Publication = canonical::from_slice(exported.leaf.as_bytes())
         .map_err(|e| UnprovenExport::Publication { leaf, entry: None, problem: e.to_string() })?;
     let fail = |problem: String| UnprovenExport::Publication { leaf, entry: Some(publication.entry.clone()), problem };
@@ -292,8 +290,7 @@ fn verify_publication(
     if public_part_digest(text.salt, text.text.as_bytes()) != publication.public_part {
         return Err(fail("the text is not the one that was agreed".into()));
     }
-    let public_part =
-        PublicPart::from_json(text.text.as_bytes()).map_err(|e: Violations| fail(e.to_string()))?;
+    let public_part = PublicPart::from_json(text.text.as_bytes()).map_err(|e: Violations| fail(e.to_string()))?;
     let tabled = check_accepted(genesis, exported.tabled_by.as_bytes()).map_err(|e| fail(format!("tabling: {e}")))?;
     let Command::Table(table) = tabled.command() else {
         return Err(fail("it was not tabled by the command that it names".into()));
@@ -325,13 +322,48 @@ fn verify_publication(
     if consents.len() < needed {
         return Err(fail(format!("{} consents, {needed} are needed", consents.len())));
     }
-    Ok(VerifiedEntry {
+    let entry = VerifiedEntry {
         id: publication.entry,
         proposer: publication.proposer,
         consents: consents.into_iter().collect(),
         list_time: publication.list_time,
         public_part,
-    })
+    };
+    Ok((entry, publication.ballot))
+}
+
+/// What one publication must be after those before it: time does not go back, numbers of a year are dense, and a ballot
+/// is published once.
+struct Sequence<'a> {
+    genesis: &'a Genesis,
+    list_time: Timestamp,
+    numbers: BTreeMap<i16, u32>,
+    ballots: BTreeSet<BallotId>,
+}
+
+impl<'a> Sequence<'a> {
+    fn new(genesis: &'a Genesis) -> Self {
+        let list_time = genesis.document().created;
+        Self { genesis, list_time, numbers: BTreeMap::new(), ballots: BTreeSet::new() }
+    }
+
+    fn follow(&mut self, entry: &VerifiedEntry, ballot: BallotId) -> Result<(), String> {
+        if entry.list_time < self.list_time {
+            return Err(format!("it is dated {}, before {}", entry.list_time, self.list_time));
+        }
+        if !self.ballots.insert(ballot) {
+            return Err(format!("ballot {ballot} was published before"));
+        }
+        let year = entry.list_time.year();
+        let number = self.numbers.entry(year).or_default();
+        *number = number.saturating_add(1);
+        let expected = EntryId::new(&self.genesis.document().entry_prefix, year, *number);
+        if entry.id != expected {
+            return Err(format!("the next number is {expected}"));
+        }
+        self.list_time = entry.list_time;
+        Ok(())
+    }
 }
 
 fn replay(commands: &ExportedCommands, export: &ListExport, genesis: &Arc<Genesis>) -> Result<u64, UnprovenExport> {

@@ -19,9 +19,14 @@ pub mod record;
 pub mod release;
 pub mod spiffe;
 pub mod subject;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod timestamp;
-pub mod violation;
 pub mod view;
+pub mod violation;
+
+#[cfg(test)]
+mod hostile_tests;
 
 pub use dsse::{Envelope, KeyId};
 pub use marking::{Marking, Tier};

@@ -17,7 +17,9 @@ pub struct MemberId {
 
 /// Why a text is not a [`MemberId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a member: expected an ISO 3166-1 alpha-2 code such as FR, EU, or a body's acronym such as OPCW")]
+#[error(
+    "`{text}` is not a member: expected an ISO 3166-1 alpha-2 code such as FR, EU, or a body's acronym such as OPCW"
+)]
 pub struct InvalidMemberId {
     text: String,
 }

@@ -69,7 +69,8 @@ impl FromStr for RecordId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.split('-');
-        let (Some(originator), Some("P"), Some(digits), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(originator), Some("P"), Some(digits), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(InvalidRecordId);
         };

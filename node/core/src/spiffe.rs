@@ -24,8 +24,7 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of the tables in the documentation.
-    pub const ALL: [Self; 6] =
-        [Self::Node, Self::Operator, Self::Approver, Self::Policy, Self::Auditor, Self::Admin];
+    pub const ALL: [Self; 6] = [Self::Node, Self::Operator, Self::Approver, Self::Policy, Self::Auditor, Self::Admin];
 
     /// The path segment of the SPIFFE id.
     pub const fn as_str(self) -> &'static str {

@@ -356,11 +356,13 @@ impl Subject {
             );
         }
         let mut lists = Lists { field, violations };
-        lists.check("names", &self.names, |name, at, v| check_text(v, &format!("{at}.full"), &name.full, Name::MAX_CHARS));
+        lists.check("names", &self.names, |name, at, v| {
+            check_text(v, &format!("{at}.full"), &name.full, Name::MAX_CHARS)
+        });
         lists.check("birth_dates", &self.birth_dates, |_, _, _| {});
-        lists.check("birth_places", &self.birth_places, short);
+        lists.check("birth_places", &self.birth_places, |text, at, v| short(text, at, v));
         lists.check("nationalities", &self.nationalities, |_, _, _| {});
-        lists.check("positions", &self.positions, short);
+        lists.check("positions", &self.positions, |text, at, v| short(text, at, v));
         lists.check("identifiers", &self.identifiers, |identifier, at, v| {
             short(&identifier.value, &format!("{at}.value"), v);
             optional(identifier.scheme.as_ref(), &format!("{at}.scheme"), v);
@@ -410,7 +412,7 @@ impl Lists<'_> {
     }
 }
 
-fn short(text: &String, at: &str, violations: &mut Violations) {
+fn short(text: &str, at: &str, violations: &mut Violations) {
     check_text(violations, at, text, Subject::TEXT_MAX_CHARS);
 }
 

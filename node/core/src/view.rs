@@ -105,8 +105,7 @@ impl Views {
             incidents: proposal.incidents.clone(),
             assessment: proposal.assessment.clone(),
         });
-        let read_sources =
-            canonical::to_vec(&ReadSourcesView { record, version, sources: proposal.sources.clone() });
+        let read_sources = canonical::to_vec(&ReadSourcesView { record, version, sources: proposal.sources.clone() });
         let discover = canonical::to_vec(&DiscoverView {
             record,
             version,
@@ -121,8 +120,7 @@ impl Views {
 
     /// The documents that an allowed action gives, least first.
     pub fn up_to(&self, action: Action) -> Vec<ItemDocument> {
-        let mut documents =
-            vec![ItemDocument { view: ViewName::Discover, salt: None, text: lossless(&self.discover) }];
+        let mut documents = vec![ItemDocument { view: ViewName::Discover, salt: None, text: lossless(&self.discover) }];
         if action >= Action::Read {
             documents.push(ItemDocument {
                 view: ViewName::Read,

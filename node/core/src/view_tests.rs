@@ -18,7 +18,7 @@ fn page(action: Action) -> (Envelope, Vec<SealedItem>, SigningKey) {
     let key = SigningKey::from_bytes(&[5; 32]);
     let record = RecordId::new(member("FR"), RecordKind::Proposal, [1; 10]);
     let views = Views::of(record, VersionId::new([2; 16]), &proposal(), [Hex32([3; 32]), Hex32([4; 32])]);
-    let items = vec![
+    let items = [
         PageItem { number: 8, record, change: Change::Upsert(views.up_to(action)) },
         PageItem { number: 9, record, change: Change::Retract },
     ];
@@ -91,6 +91,27 @@ fn a_sender_cannot_speak_of_anothers_record_or_open_a_commitment_falsely() {
     let item = PageItem { number: 8, record, change: Change::Upsert(documents) };
     let sealed = vec![SealedItem::new(&item, Hex32([1; 32]))];
     assert!(matches!(check(&sign(&sealed, &key), &sealed, &key), Err(RefusedPage::Documents { .. })));
+}
+
+#[test]
+fn a_number_that_no_other_reader_holds_is_refused() {
+    let key = SigningKey::from_bytes(&[5; 32]);
+    let record = RecordId::new(member("FR"), RecordKind::Proposal, [1; 10]);
+    for first in [u64::MAX, u64::MAX - 1, canonical::MAX_INTEGER + 1] {
+        let items = [first, first.saturating_add(1)].map(|number| PageItem { number, record, change: Change::Retract });
+        let sealed = items.map(|item| SealedItem::new(&item, Hex32([1; 32])));
+        let statement = PageStatement {
+            federation: Hex32([7; 32]),
+            from: member("FR"),
+            to: member("DE"),
+            first_number: first,
+            count: 2,
+            root: merkle::root_of(sealed.iter().map(SealedItem::leaf)),
+            released_at: "2026-11-23T09:00:00Z".parse().unwrap(),
+        };
+        let refused = check(&sign_page(&statement, &key), &sealed, &key);
+        assert!(matches!(refused, Err(RefusedPage::Content(_))), "{refused:?}");
+    }
 }
 
 #[test]

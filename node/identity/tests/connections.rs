@@ -168,7 +168,7 @@ async fn echo(mut client: TlsStream<TcpStream>, mut connection: Connection) {
 async fn client_error(result: io::Result<TlsStream<TcpStream>>) -> io::Error {
     match result {
         Err(error) => error,
-        Ok(mut stream) => stream.read_u8().await.unwrap_err(),
+        Ok(mut stream) => tokio::time::timeout(Duration::from_secs(10), stream.read_u8()).await.unwrap().unwrap_err(),
     }
 }
 

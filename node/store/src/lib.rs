@@ -1,1 +1,39 @@
-//! The national store: records, outboxes, approvals, policies and the access log.
+//! The national store: what one member's node keeps for itself, on its own disk.
+//!
+//! Own proposals, the outbox of each partner, copies that partners sent, actions that wait for a second person, policies,
+//! and the access log. The replicated list is not here: that is the consensus crate's.
+//!
+//! It may use `comity-core` and sqlx, and it is the only crate that knows SQL. It must not decide what may be released,
+//! know gRPC, or write anything of a record to the log: ids and reasons only.
+//!
+//! Every write is one transaction, in a task of its own: a caller that goes away changes nothing about it. What was
+//! acknowledged is on disk (`synchronous=FULL`). Everything that lists takes a limit.
+
+pub mod access_log;
+pub mod approvals;
+pub mod copies;
+pub mod outbox;
+pub mod policies;
+pub mod proposals;
+
+mod columns;
+mod database;
+mod error;
+mod identity;
+mod lock;
+mod national;
+mod schema;
+#[cfg(test)]
+mod test_store;
+
+pub use access_log::{AccessLog, AccessLogError};
+pub use approvals::Approvals;
+pub use copies::Copies;
+pub use error::{OpenError, StoreError};
+pub use national::NationalStore;
+pub use outbox::Outbox;
+pub use policies::Policies;
+pub use proposals::Proposals;
+
+/// The most rows that one call returns, whatever limit it was given; a smaller maximum is stated where one holds.
+pub const PAGE_MAX_ROWS: usize = 1_000;

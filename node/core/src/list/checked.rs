@@ -64,12 +64,7 @@ enum Text<'a> {
     Erasable,
 }
 
-fn check_envelope(
-    genesis: &Genesis,
-    envelope: &Envelope,
-    bytes: &[u8],
-    text: Text<'_>,
-) -> Result<Checked, Refusal> {
+fn check_envelope(genesis: &Genesis, envelope: &Envelope, bytes: &[u8], text: Text<'_>) -> Result<Checked, Refusal> {
     let command = Command::from_envelope(envelope)
         .ok_or_else(|| Refusal::UnknownType(envelope.payload_type.chars().take(80).collect()))?
         .map_err(|e| Refusal::Payload(e.to_string()))?;
@@ -77,19 +72,14 @@ fn check_envelope(
         return Err(Refusal::OtherFederation { found: command.federation(), expected: genesis.federation() });
     }
     let member = command.member();
-    let roster =
-        genesis.member(member).filter(|m| m.voting).ok_or(Refusal::NotAMember(member))?;
+    let roster = genesis.member(member).filter(|m| m.voting).ok_or(Refusal::NotAMember(member))?;
     let key = if command.is_deciding() { roster.decision_key } else { roster.node_key };
     envelope.verify(&key.0).map_err(|e| signature_problem(&command, e))?;
     check_fields(&command)?;
     if let Text::Beside(text) = text {
         check_public_text(&command, text)?;
     }
-    Ok(Checked {
-        command,
-        leaf_hash: merkle::leaf_hash(bytes),
-        payload_hash: Hex32(crate::sha256(&envelope.payload)),
-    })
+    Ok(Checked { command, leaf_hash: merkle::leaf_hash(bytes), payload_hash: Hex32(crate::sha256(&envelope.payload)) })
 }
 
 fn signature_problem(command: &Command, error: InvalidEnvelope) -> Refusal {

@@ -58,9 +58,8 @@ impl FromStr for EntryId {
         else {
             return Err(InvalidEntryId);
         };
-        let digits = |t: &str, min: usize, max: usize| {
-            (min..=max).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit())
-        };
+        let digits =
+            |t: &str, min: usize, max: usize| (min..=max).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit());
         let prefix_fits = (1..=8).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_uppercase());
         if !prefix_fits || !digits(year, 4, 4) || !digits(number, 4, 7) {
             return Err(InvalidEntryId);

@@ -1,0 +1,194 @@
+//! `comity approve`: the second pair of eyes.
+
+use clap::Subcommand;
+use comity_proto::v1;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::connection::Node;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::page::{Page, clean, table};
+use crate::refusal::Asked;
+use crate::session::Session;
+use crate::{when, wire};
+
+/// The verbs of `comity approve`.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ApproveCommand {
+    /// List what waits for a second person
+    List {
+        /// Decided ones too
+        #[arg(long)]
+        all: bool,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
+        limit: u32,
+    },
+    /// Show all that an approver needs to see
+    Show {
+        /// The approval, as A-7K3M9QXT
+        id: String,
+    },
+    /// Approve, and carry it out
+    ///
+    /// Not by its author, whatever role they come in.
+    Yes {
+        /// The approval, as A-7K3M9QXT
+        id: String,
+    },
+    /// Refuse
+    No {
+        /// The approval, as A-7K3M9QXT
+        id: String,
+        /// Why not: for the author and the access log
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+pub(crate) async fn run(command: ApproveCommand, session: &mut Session<'_>) -> Result<(), Failure> {
+    match command {
+        ApproveCommand::List { all, limit } => list(session, all, limit as usize).await,
+        ApproveCommand::Show { id } => {
+            let approval = get(&session.node().await?, &id).await?;
+            show(session, approval)
+        }
+        ApproveCommand::Yes { id } => decide(session, id, true, String::new()).await,
+        ApproveCommand::No { id, reason } => decide(session, id, false, reason).await,
+    }
+}
+
+/// Tells that something now waits for another person, and what that person runs.
+pub(crate) fn deferred(session: &mut Session<'_>, approval: v1::Approval) -> Result<(), Failure> {
+    let view = ApprovalView::from(approval);
+    let waits = format!("waits for approval {0}: another person runs  comity approve yes {0}", clean(&view.id));
+    session.output.show(&view, |_| format!("{}\n{waits}", clean(&view.summary)))?;
+    if session.output.format() != crate::output::Format::Table {
+        session.output.note(&waits);
+    }
+    Ok(())
+}
+
+async fn get(node: &Node, id: &str) -> Result<v1::Approval, Failure> {
+    let asked = Asked::about(format!("approval {id}"), "comity approve list --all");
+    let request = v1::GetApprovalRequest { id: id.to_owned() };
+    Ok(node.approvals().get_approval(request).await.map_err(|s| asked.refused(s))?.into_inner())
+}
+
+fn show(session: &mut Session<'_>, approval: v1::Approval) -> Result<(), Failure> {
+    let (created, expires) = (when::local(approval.create_time.as_ref()), when::local(approval.expire_time.as_ref()));
+    let decided = when::local(approval.decide_time.as_ref());
+    let view = ApprovalView::from(approval);
+    session.output.show(&view, |style| {
+        let mut page = Page::new(style);
+        page.heading(&format!("{}  {}", view.id, view.summary));
+        page.field("kind", &view.kind);
+        page.field("state", &view.state);
+        page.field("about", &view.resource);
+        page.field("author", &view.author);
+        page.field("asked", created);
+        page.field("expires", expires);
+        page.field("decided by", &view.decided_by);
+        page.field("decided", decided);
+        page.field("outcome", &view.outcome);
+        if let Some(details) = &view.details {
+            page.heading("Details");
+            page.json(details);
+        }
+        page.finish()
+    })?;
+    if view.state == "pending" {
+        session
+            .output
+            .note(&format!("next:  comity approve yes {0}, or  comity approve no {0} --reason TEXT", view.id));
+    }
+    Ok(())
+}
+
+async fn list(session: &mut Session<'_>, all: bool, limit: usize) -> Result<(), Failure> {
+    let client = session.node().await?.approvals();
+    let asked = Asked::about("approvals", "comity node status");
+    let (approvals, more) = wire::collect(limit, |page_size, page_token| {
+        let (mut client, asked) = (client.clone(), asked.clone());
+        async move {
+            let request = v1::ListApprovalsRequest { page_size, page_token, all };
+            let page = client.list_approvals(request).await.map_err(|s| asked.refused(s))?.into_inner();
+            Ok((page.approvals, page.next_page_token))
+        }
+    })
+    .await?;
+    let expires: Vec<String> = approvals.iter().map(|a| when::local(a.expire_time.as_ref())).collect();
+    let view = ApprovalsView { approvals: approvals.into_iter().map(ApprovalView::from).collect() };
+    session.output.show(&view, |style| {
+        let rows = view.approvals.iter().zip(expires).map(|(a, expires)| {
+            vec![a.id.clone(), a.state.clone(), a.kind.clone(), wire::short_id(&a.author), expires, a.summary.clone()]
+        });
+        table(style, &["ID", "STATE", "KIND", "AUTHOR", "EXPIRES", "WHAT"], rows.collect())
+    })?;
+    if more {
+        session.output.note(&format!("there are more than {limit}: ask for more with --limit"));
+    }
+    Ok(())
+}
+
+async fn decide(session: &mut Session<'_>, id: String, approve: bool, reason: String) -> Result<(), Failure> {
+    let node = session.node().await?;
+    let asked = Asked::about(format!("approval {id}"), format!("comity approve show {id}"));
+    let request = v1::DecideApprovalRequest { id, approve, reason };
+    let approval = node.approvals().decide_approval(request).await.map_err(|s| asked.refused(s))?.into_inner();
+    let state = approval.state();
+    let view = ApprovalView::from(approval);
+    session.output.show(&view, |_| {
+        let outcome = if view.outcome.is_empty() { String::new() } else { format!("\n{}", clean(&view.outcome)) };
+        format!("{}  {}: {}{outcome}", clean(&view.id), view.state, clean(&view.summary))
+    })?;
+    if state == v1::ApprovalState::Failed {
+        let message = format!("approval {}: approved, and not carried out: {}", view.id, view.outcome);
+        return Err(Failure::new(Exit::Error, message).next(format!("comity approve show {}", view.id)));
+    }
+    Ok(())
+}
+
+/// An approval as `-o json` writes it.
+#[derive(Debug, Clone, Serialize)]
+struct ApprovalView {
+    id: String,
+    kind: String,
+    state: String,
+    author: String,
+    summary: String,
+    resource: String,
+    create_time: Option<String>,
+    expire_time: Option<String>,
+    decided_by: String,
+    decide_time: Option<String>,
+    outcome: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Value>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct ApprovalsView {
+    approvals: Vec<ApprovalView>,
+}
+
+impl From<v1::Approval> for ApprovalView {
+    fn from(approval: v1::Approval) -> Self {
+        let state = wire::lower(approval.state().as_str_name(), "APPROVAL_STATE");
+        Self {
+            state,
+            create_time: when::rfc3339(approval.create_time.as_ref()),
+            expire_time: when::rfc3339(approval.expire_time.as_ref()),
+            decide_time: when::rfc3339(approval.decide_time.as_ref()),
+            details: wire::embedded(&approval.details),
+            id: approval.id,
+            kind: approval.kind,
+            author: approval.author,
+            summary: approval.summary,
+            resource: approval.resource,
+            decided_by: approval.decided_by,
+            outcome: approval.outcome,
+        }
+    }
+}

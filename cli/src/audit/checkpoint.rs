@@ -1,0 +1,108 @@
+//! The signed head of the access log: fetched, checked, kept, remembered.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use comity_core::access;
+use comity_core::checkpoint::SignedCheckpoint;
+use comity_core::genesis::{Genesis, RosterMember};
+use comity_proto::v1;
+
+use crate::connection::{Node, read_bounded};
+use crate::contexts::write_whole;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::refusal::Asked;
+use crate::session::Session;
+
+/// The largest checkpoint that is read, in bytes.
+const NOTE_MAX_BYTES: u64 = 64 * 1024;
+
+/// The first incarnation of a log: a restored one begins another.
+const INCARNATION: u64 = 1;
+
+pub(crate) async fn run(session: &mut Session<'_>, out: Option<&Path>) -> Result<(), Failure> {
+    let node = session.node().await?;
+    let note = fetch(&node).await?;
+    match out {
+        None => session.output.bytes(&note.to_bytes()),
+        Some(path) => {
+            session.write_new(path, &note.to_bytes(), false)?;
+            let size = note.checkpoint.size;
+            session.output.note(&format!("{}: the access log at {size} leaves, signature checked", path.display()));
+            session.output.note(&format!("next:  comity audit verify --against {}", path.display()));
+            Ok(())
+        }
+    }
+}
+
+/// The node's newest checkpoint, its signature checked.
+pub(crate) async fn fetch(node: &Node) -> Result<SignedCheckpoint, Failure> {
+    let asked = Asked::about("access log", "comity node status");
+    let request = v1::GetAccessCheckpointRequest {};
+    let note = node.audit().get_access_checkpoint(request).await.map_err(|s| asked.refused(s))?.into_inner().note;
+    check(&note, roster_entry(node)?).map_err(|problem| {
+        Failure::new(Exit::VerificationFailed, format!("access log: NOT PROVEN: the node's checkpoint: {problem}"))
+            .next("comity node status")
+    })
+}
+
+/// A checkpoint that a person kept.
+pub(crate) fn read(path: &Path, node: &Node) -> Result<SignedCheckpoint, Failure> {
+    let note = read_bounded(path, NOTE_MAX_BYTES)?;
+    check(&note, roster_entry(node)?).map_err(|problem| {
+        let message = format!("{}: no checkpoint of this node's access log: {problem}", path.display());
+        Failure::new(Exit::VerificationFailed, message).next("comity audit checkpoint -O FILE")
+    })
+}
+
+fn check(note: &[u8], member: &RosterMember) -> Result<SignedCheckpoint, comity_core::checkpoint::InvalidCheckpoint> {
+    let signed = SignedCheckpoint::from_bytes(note)?;
+    signed.verify(&access::log_origin(&member.trust_domain, INCARNATION), &member.node_key.0)?;
+    Ok(signed)
+}
+
+fn roster_entry(node: &Node) -> Result<&RosterMember, Failure> {
+    node.roster_entry().ok_or_else(|| Failure::error("the genesis of this context does not name the node's member"))
+}
+
+/// The newest checkpoint that was verified on this machine. Kept for each federation and member, not for each context:
+/// two auditors' contexts strengthen one another.
+#[derive(Debug)]
+pub(crate) struct Remembered {
+    path: PathBuf,
+}
+
+impl Remembered {
+    pub(crate) fn of(session: &Session<'_>, genesis: &Genesis, member: &RosterMember) -> Result<Self, Failure> {
+        let federation: String = genesis.federation().to_string().chars().take(16).collect();
+        let name = format!("{}-{federation}.checkpoint", member.trust_domain);
+        Ok(Self { path: session.state_folder()?.join("access-log").join(name) })
+    }
+
+    pub(crate) fn for_node(session: &Session<'_>, node: &Node) -> Result<Self, Failure> {
+        Self::of(session, node.genesis(), roster_entry(node)?)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was remembered; nothing the first time.
+    pub(crate) fn read(&self, node: &Node) -> Result<Option<SignedCheckpoint>, Failure> {
+        match fs::metadata(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => read(&self.path, node).map(Some),
+        }
+    }
+
+    pub(crate) fn write(&self, note: &SignedCheckpoint) -> Result<(), Failure> {
+        write_whole(&self.path, &note.to_bytes()).map_err(|e| {
+            Failure::error(format!(
+                "{}: what was verified cannot be remembered: {e}; name another folder with --state",
+                self.path.display()
+            ))
+        })
+    }
+}

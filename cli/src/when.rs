@@ -1,0 +1,113 @@
+//! Instants: as people type them, as the wire carries them, as tables show them.
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+/// A text is no instant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected an instant such as 2026-11-23T09:00:00Z, a day such as 2026-11-23, or how long ago: 30m, 12h, 7d, 2w"
+)]
+pub(crate) struct InvalidInstant;
+
+/// When, as typed: relative to the moment of parsing where it says how long ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct When(pub(crate) Timestamp);
+
+impl std::str::FromStr for When {
+    type Err = InvalidInstant;
+
+    fn from_str(text: &str) -> Result<Self, InvalidInstant> {
+        parse(text, Timestamp::now(), &TimeZone::system()).map(Self)
+    }
+}
+
+impl When {
+    /// As the wire carries it.
+    pub(crate) fn to_proto(self) -> prost_types::Timestamp {
+        prost_types::Timestamp { seconds: self.0.as_second(), nanos: self.0.subsec_nanosecond() }
+    }
+}
+
+fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, InvalidInstant> {
+    if let Ok(instant) = text.parse::<Timestamp>() {
+        return Ok(instant);
+    }
+    if let Ok(day) = text.parse::<Date>() {
+        return day.to_zoned_datetime(zone.clone()).map(|zoned| zoned.timestamp()).map_err(|_| InvalidInstant);
+    }
+    let unit = text.chars().last().ok_or(InvalidInstant)?;
+    let number = text.strip_suffix(unit).ok_or(InvalidInstant)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 7 * 86_400,
+        _ => return Err(InvalidInstant),
+    };
+    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(InvalidInstant);
+    }
+    let seconds = number.parse::<i64>().ok().and_then(|n| n.checked_mul(seconds)).ok_or(InvalidInstant)?;
+    now.checked_sub(SignedDuration::from_secs(seconds)).map_err(|_| InvalidInstant)
+}
+
+/// RFC 3339, for programs. Nothing where the wire carries nothing, or no instant.
+pub(crate) fn rfc3339(at: Option<&prost_types::Timestamp>) -> Option<String> {
+    instant(at).map(|at| at.to_string())
+}
+
+/// In the zone of the reader, for people; empty where the wire carries nothing.
+pub(crate) fn local(at: Option<&prost_types::Timestamp>) -> String {
+    instant(at).map(local_instant).unwrap_or_default()
+}
+
+/// In the zone of the reader, with its name.
+pub(crate) fn local_instant(at: Timestamp) -> String {
+    at.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
+/// A domain instant, in the zone of the reader.
+pub(crate) fn local_core(at: comity_core::Timestamp) -> String {
+    local_instant(at.to_jiff())
+}
+
+fn instant(at: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+    at.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_instants_days_and_ages() {
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        for (text, expected) in [
+            ("2026-11-20T08:00:00Z", "2026-11-20T08:00:00Z"),
+            ("2026-11-20T08:00:00+02:00", "2026-11-20T06:00:00Z"),
+            ("2026-11-20", "2026-11-19T23:00:00Z"),
+            ("90s", "2026-11-23T11:58:30Z"),
+            ("30m", "2026-11-23T11:30:00Z"),
+            ("12h", "2026-11-23T00:00:00Z"),
+            ("7d", "2026-11-16T12:00:00Z"),
+            ("2w", "2026-11-09T12:00:00Z"),
+        ] {
+            assert_eq!(parse(text, now, &zone).unwrap().to_string(), expected, "{text}");
+        }
+        for text in
+            ["", "d", "7", "-7d", "+7d", "7 d", "7x", "1.5h", "yesterday", "2026-13-01", "99999999999999999d", "7é"]
+        {
+            assert_eq!(parse(text, now, &zone), Err(InvalidInstant), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_broken_instant_on_the_wire_is_shown_as_none() {
+        let broken = prost_types::Timestamp { seconds: i64::MAX, nanos: -1 };
+        assert_eq!((rfc3339(Some(&broken)), local(Some(&broken))), (None, String::new()));
+    }
+}

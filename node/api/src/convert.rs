@@ -1,0 +1,265 @@
+//! Wire types in and out. Parsing names the field; nothing of prost goes further than this crate.
+
+use std::str::FromStr;
+
+use comity_app::{ApprovalView, BallotView, EntryView, ListView, OwnProposal, PolicyView, ProposalView, ReceivedCopy};
+use comity_core::access::AccessRecord;
+use comity_core::list::{BallotState, Choice};
+use comity_core::view::{ReadView, ViewName};
+use comity_core::{MemberId, Timestamp};
+use comity_proto::v1;
+use comity_store::approvals::ApprovalState;
+use comity_store::proposals::ProposalState;
+use tonic::Status;
+
+use crate::status;
+
+/// A field that must parse.
+pub(crate) fn parse<T>(field: &str, text: &str) -> Result<T, Status>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|e: T::Err| status::field(field, e.to_string()))
+}
+
+/// A field that may be empty.
+pub(crate) fn parse_optional<T>(field: &str, text: &str) -> Result<Option<T>, Status>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    if text.is_empty() { Ok(None) } else { parse(field, text).map(Some) }
+}
+
+/// A page size within its bounds. AIP-158: 0 is the default, what is too large is cut.
+pub(crate) fn page_size(size: i32) -> Result<usize, Status> {
+    match size {
+        0 => Ok(50),
+        1.. => Ok(usize::try_from(size).unwrap_or(200).min(200)),
+        _ => Err(status::field("page_size", "is negative: expected 0 to 200")),
+    }
+}
+
+pub(crate) fn time(at: Timestamp) -> Option<prost_types::Timestamp> {
+    let micros = at.as_micros();
+    let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
+    Some(prost_types::Timestamp { seconds: at.as_seconds(), nanos })
+}
+
+pub(crate) fn from_time(field: &str, at: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, Status> {
+    let Some(at) = at else { return Ok(None) };
+    let micros = at.seconds.checked_mul(1_000_000).and_then(|s| s.checked_add(i64::from(at.nanos) / 1_000));
+    let at = micros.and_then(Timestamp::from_micros).ok_or_else(|| status::field(field, "is no instant"))?;
+    Ok(Some(at))
+}
+
+fn names(members: impl IntoIterator<Item = MemberId>) -> Vec<String> {
+    members.into_iter().map(|m| m.to_string()).collect()
+}
+
+pub(crate) fn own_proposal(own: OwnProposal, whole: bool) -> v1::Proposal {
+    let row = own.row;
+    let state = match row.state {
+        ProposalState::Withdrawn => v1::ProposalState::Withdrawn,
+        _ if own.ballot.is_some() => v1::ProposalState::Tabled,
+        ProposalState::Draft => v1::ProposalState::Draft,
+        ProposalState::Shared => v1::ProposalState::Shared,
+        ProposalState::Tabled => v1::ProposalState::Tabled,
+    };
+    v1::Proposal {
+        id: row.id.to_string(),
+        originator: row.id.originator().to_string(),
+        state: state.into(),
+        etag: row.version.to_string(),
+        title: row.proposal.title.clone(),
+        banner: row.proposal.marking.to_string(),
+        document: if whole { comity_core::canonical::to_vec(&row.proposal) } else { Vec::new() },
+        views: Vec::new(),
+        author: row.author.to_string(),
+        create_time: time(row.created),
+        update_time: time(row.updated),
+        shared_with: names(row.shared_with),
+        ballot: own.ballot.map(|b| b.to_string()).unwrap_or_default(),
+    }
+}
+
+pub(crate) fn received_proposal(copy: ReceivedCopy, whole: bool) -> v1::Proposal {
+    let read = copy.document(ViewName::Read).and_then(|text| {
+        comity_core::canonical::from_slice::<ReadView>(text.as_bytes()).ok()
+    });
+    let views = copy.documents.iter().map(|d| v1::ViewDocument {
+        view: match d.view {
+            ViewName::Discover => "discover",
+            ViewName::Read => "read",
+            ViewName::ReadSources => "read_sources",
+        }
+        .to_owned(),
+        document: d.text.clone().into_bytes(),
+    });
+    v1::Proposal {
+        id: copy.record.to_string(),
+        originator: copy.record.originator().to_string(),
+        state: v1::ProposalState::Received.into(),
+        etag: copy.discover.version.to_string(),
+        title: read.map(|r| r.title).unwrap_or_default(),
+        banner: copy.discover.marking.to_string(),
+        document: Vec::new(),
+        views: if whole { views.collect() } else { Vec::new() },
+        author: String::new(),
+        create_time: time(copy.received),
+        update_time: time(copy.received),
+        shared_with: Vec::new(),
+        ballot: String::new(),
+    }
+}
+
+pub(crate) fn proposal(view: ProposalView) -> v1::Proposal {
+    match view {
+        ProposalView::Own(own) => own_proposal(*own, true),
+        ProposalView::Received(copy) => received_proposal(*copy, true),
+    }
+}
+
+pub(crate) fn approval(view: ApprovalView, whole: bool, now: Timestamp) -> v1::Approval {
+    let a = view.approval;
+    let state = match a.state {
+        ApprovalState::Pending if a.expires <= now => v1::ApprovalState::Expired,
+        ApprovalState::Pending => v1::ApprovalState::Pending,
+        ApprovalState::Running => v1::ApprovalState::Running,
+        ApprovalState::Done => v1::ApprovalState::Done,
+        ApprovalState::Refused => v1::ApprovalState::Refused,
+        ApprovalState::Failed => v1::ApprovalState::Failed,
+    };
+    v1::Approval {
+        id: a.id,
+        kind: a.kind.as_str().to_owned(),
+        state: state.into(),
+        author: a.author.to_string(),
+        summary: a.summary,
+        resource: a.resource,
+        create_time: time(a.created),
+        expire_time: time(a.expires),
+        decided_by: a.decided_by.map(|id| id.to_string()).unwrap_or_default(),
+        decide_time: a.decided.and_then(time),
+        outcome: a.outcome.unwrap_or_default(),
+        details: if whole { a.payload } else { Vec::new() },
+    }
+}
+
+pub(crate) fn choice(choice: Choice) -> v1::Choice {
+    match choice {
+        Choice::Yes => v1::Choice::Yes,
+        Choice::No => v1::Choice::No,
+        Choice::Abstain => v1::Choice::Abstain,
+    }
+}
+
+pub(crate) fn from_choice(field: &str, number: i32) -> Result<Choice, Status> {
+    match v1::Choice::try_from(number) {
+        Ok(v1::Choice::Yes) => Ok(Choice::Yes),
+        Ok(v1::Choice::No) => Ok(Choice::No),
+        Ok(v1::Choice::Abstain) => Ok(Choice::Abstain),
+        _ => Err(status::field(field, "expected yes, no or abstain")),
+    }
+}
+
+pub(crate) fn ballot(view: BallotView, whole: bool) -> v1::Ballot {
+    let b = view.ballot;
+    let (state, entry) = match &b.state {
+        BallotState::Open => (v1::BallotState::Open, String::new()),
+        BallotState::Adopted(entry) => (v1::BallotState::Adopted, entry.to_string()),
+        BallotState::Rejected => (v1::BallotState::Rejected, String::new()),
+        BallotState::Withdrawn => (v1::BallotState::Withdrawn, String::new()),
+    };
+    let votes = b.votes.iter().map(|(member, vote)| v1::MemberVote {
+        member: member.to_string(),
+        choice: choice(vote.choice).into(),
+        reason: vote.reason.clone().unwrap_or_default(),
+        command_id: vote.command.to_string(),
+    });
+    v1::Ballot {
+        id: b.id.to_string(),
+        proposal: b.proposal.to_string(),
+        proposer: b.proposer.to_string(),
+        state: state.into(),
+        entry,
+        rule: b.rule.to_string(),
+        needed: i32::try_from(b.needed()).unwrap_or(i32::MAX),
+        electorate: names(b.electorate.iter().copied()),
+        votes: votes.collect(),
+        table_time: time(b.tabled_at),
+        subject: view.subject,
+        public_part: if whole { view.text } else { Vec::new() },
+    }
+}
+
+pub(crate) fn entry(view: EntryView, whole: bool) -> v1::Entry {
+    let e = view.entry;
+    let subject = view.public_part.map(|p| p.subject);
+    v1::Entry {
+        id: e.id.to_string(),
+        proposer: e.proposer.to_string(),
+        ballot: e.ballot.to_string(),
+        proposal: e.proposal.to_string(),
+        consents: names(e.consents),
+        list_time: time(e.listed_at),
+        agreed: view.agreed,
+        subject: subject.as_ref().map(|s| s.primary_name().to_owned()).unwrap_or_default(),
+        subject_kind: subject.map(|s| s.kind.as_str().to_owned()).unwrap_or_default(),
+        public_part: if whole { view.text } else { Vec::new() },
+        public_leaf: e.public_leaf,
+    }
+}
+
+pub(crate) fn list_status(view: ListView, federation: String, name: String) -> v1::ListStatus {
+    v1::ListStatus {
+        federation,
+        name,
+        commands: view.commands,
+        publications: view.publications,
+        agreed_publications: view.agreed_publications,
+        agreed_commands: view.agreed_commands,
+        cosigners: names(view.cosigners),
+        cosigners_needed: i32::try_from(view.cosigners_needed).unwrap_or(i32::MAX),
+        list_time: time(view.list_time),
+        leader: view.leader.map(|m| m.to_string()).unwrap_or_default(),
+        fork_alarm: view.fork_alarm,
+    }
+}
+
+pub(crate) fn policy(view: PolicyView, whole: bool) -> v1::Policy {
+    let p = view.applied;
+    v1::Policy {
+        party: p.party.to_string(),
+        version: i64::try_from(p.ordinal).unwrap_or(i64::MAX),
+        sha256: p.sha256.to_string(),
+        author: p.author.to_string(),
+        approver: p.approver.to_string(),
+        apply_time: time(p.at),
+        text: if whole { p.text } else { String::new() },
+        policy_ids: view.ids,
+    }
+}
+
+pub(crate) fn access_record(leaf: u64, record: AccessRecord) -> v1::AccessRecord {
+    let touched = record.touched.into_iter().map(|t| v1::TouchedResource {
+        resource: t.resource,
+        version: t.version.map(|v| v.to_string()).unwrap_or_default(),
+        view: t.view.unwrap_or_default(),
+        because: t.because,
+    });
+    v1::AccessRecord {
+        leaf,
+        time: time(record.at),
+        who: record.who.map(|w| w.to_string()).unwrap_or_default(),
+        member: record.member.map(|m| m.to_string()).unwrap_or_default(),
+        from: record.from,
+        action: record.action,
+        outcome: record.outcome.as_str().to_owned(),
+        reason: record.reason.unwrap_or_default(),
+        touched: touched.collect(),
+        request_id: record.request_id.unwrap_or_default(),
+        count: record.count,
+    }
+}

@@ -1,0 +1,94 @@
+//! Pulling what partners release to this node: one loop for each, with back-off and jitter on failure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use comity_app::Node;
+use comity_core::MemberId;
+use comity_core::canonical::Hex32;
+use comity_core::view::SealedItem;
+use comity_proto::v1;
+use comity_proto::v1::peer_service_client::PeerServiceClient;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::serve::MESSAGE_MAX_BYTES;
+
+/// The first pause after a failure.
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+/// What a call may take beyond the wait that was asked for.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Pulls from one partner until shutdown.
+pub async fn pull_forever(
+    node: Arc<Node>,
+    partner: MemberId,
+    wait_ms: u32,
+    backoff_max: Duration,
+    shutdown: CancellationToken,
+) {
+    let mut backoff = BACKOFF_MIN;
+    loop {
+        let pulled = tokio::select! {
+            pulled = pull(&node, partner, wait_ms) => pulled,
+            () = shutdown.cancelled() => return,
+        };
+        let pause = match pulled {
+            Ok(()) => {
+                node.note_pull(partner, Ok(()));
+                backoff = BACKOFF_MIN;
+                continue;
+            }
+            Err(problem) => {
+                tracing::warn!(%partner, %problem, "a pull failed");
+                node.note_pull(partner, Err(problem));
+                let pause = jittered(backoff);
+                backoff = (backoff * 2).min(backoff_max);
+                pause
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
+
+async fn pull(node: &Node, partner: MemberId, wait_ms: u32) -> Result<(), String> {
+    let channel = node.consensus().channel(partner).ok_or("not in the roster")?;
+    let mut client: PeerServiceClient<Channel> =
+        PeerServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX_BYTES);
+    let federation = node.genesis().federation().0.to_vec();
+    let cursor = node.cursor_from(partner).await.map_err(|e| e.to_string())?;
+    let mut request = tonic::Request::new(v1::PullRequest { federation: federation.clone(), cursor, wait_ms });
+    request.set_timeout(Duration::from_millis(wait_ms.into()) + GRACE);
+    let answer = client.pull(request).await.map_err(|status| explain(&status))?.into_inner();
+    if answer.page.is_empty() {
+        return Ok(());
+    }
+    let items = answer
+        .items
+        .into_iter()
+        .map(|i| {
+            let salt = <[u8; 32]>::try_from(i.salt).map_err(|_| "an item's salt has not 32 bytes".to_owned())?;
+            Ok(SealedItem { salt: Hex32(salt), bytes: i.item })
+        })
+        .collect::<Result<_, String>>()?;
+    let receipt = node.receive(partner, &answer.page, items, answer.next_cursor).await.map_err(|e| e.to_string())?;
+    let mut request = tonic::Request::new(v1::AcknowledgeRequest { federation, receipt });
+    request.set_timeout(GRACE);
+    client.acknowledge(request).await.map_err(|status| explain(&status))?;
+    Ok(())
+}
+
+fn explain(status: &tonic::Status) -> String {
+    let tls = std::error::Error::source(status).and_then(comity_identity::explain_tls_error);
+    tls.unwrap_or_else(|| format!("{:?}: {}", status.code(), status.message()))
+}
+
+/// Half to all of a pause, so that many nodes do not come back at once.
+fn jittered(pause: Duration) -> Duration {
+    let mut byte = [0; 1];
+    let _ = getrandom::fill(&mut byte);
+    pause / 2 + pause * u32::from(byte.first().copied().unwrap_or(0)) / 510
+}

@@ -1,0 +1,203 @@
+//! The access layer: identity, role, limits and access record for every RPC of every listener, in one place that no handler
+//! can forget.
+//!
+//! INVARIANT: an answer leaves only after its access record is durable. Where the log cannot be written, the answer is thrown
+//! away and the caller is refused.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use comity_app::Node;
+use comity_core::access::{AccessRecord, Outcome};
+use comity_core::{Role, Timestamp};
+use comity_identity::SharedTrust;
+use http::{Request, Response};
+use tokio::sync::Semaphore;
+use tonic::Status;
+use tonic::body::Body;
+use tonic_types::StatusExt as _;
+use tower::{Layer, Service};
+
+use crate::caller::{AccessScope, Caller};
+use crate::connection::ConnectionInfo;
+use crate::status;
+use crate::table::{self, Listener, Recording, Rpc};
+
+/// Puts the access layer around a listener's services.
+#[derive(Debug, Clone)]
+pub struct AccessLayer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    node: Arc<Node>,
+    trust: SharedTrust,
+    listener: Listener,
+    /// Calls at one time, over all connections.
+    calls: Arc<Semaphore>,
+}
+
+impl AccessLayer {
+    /// A layer for one listener, which lets at most `max_calls` run at one time.
+    pub fn new(node: Arc<Node>, trust: SharedTrust, listener: Listener, max_calls: usize) -> Self {
+        Self { shared: Arc::new(Shared { node, trust, listener, calls: Arc::new(Semaphore::new(max_calls)) }) }
+    }
+}
+
+impl<S> Layer<S> for AccessLayer {
+    type Service = Access<S>;
+
+    fn layer(&self, inner: S) -> Access<S> {
+        Access { inner, shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// The service within the layer.
+#[derive(Debug, Clone)]
+pub struct Access<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+type Answer = Response<Body>;
+
+impl<S> Service<Request<Body>> for Access<S>
+where
+    S: Service<Request<Body>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let inner = self.inner.clone();
+        // The clone that was polled ready is the one to call.
+        let inner = std::mem::replace(&mut self.inner, inner);
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            // In a task of its own: a caller that hangs up neither stops the handler half-way nor escapes its record.
+            let task = tokio::spawn(shared.serve(inner, request));
+            Ok(task.await.unwrap_or_else(|_| Status::internal("the call was stopped").into_http()))
+        })
+    }
+}
+
+impl Shared {
+    async fn serve<S>(self: Arc<Self>, inner: S, mut request: Request<Body>) -> Answer
+    where
+        S: Service<Request<Body>, Response = Answer, Error = Infallible> + Send + 'static,
+        S::Future: Send,
+    {
+        let Some(info) = request.extensions().get::<ConnectionInfo>().cloned() else {
+            return Status::unauthenticated("no client certificate").into_http();
+        };
+        let path = request.uri().path().to_owned();
+        let request_id = uuid::Uuid::now_v7().simple().to_string();
+        let scope = AccessScope::default();
+        let caller = Caller { peer: info.peer.clone(), remote: info.remote, request_id: request_id.clone() };
+        let row = table::find(self.listener, &path);
+        let answer = match self.admit(row, &info, &path) {
+            Err(refusal) => refusal.into_http(),
+            Ok(rpc) => {
+                request.extensions_mut().insert(caller.peer.clone());
+                request.extensions_mut().insert(caller.clone());
+                request.extensions_mut().insert(scope.clone());
+                self.run(rpc, inner, request).await
+            }
+        };
+        if let Some(rpc) = row.filter(|rpc| rpc.recording == Recording::ByConnection) {
+            info.count(rpc.name, outcome_of(&answer).0 != Outcome::Denied);
+            return answer;
+        }
+        let (outcome, reason) = outcome_of(&answer);
+        let record = AccessRecord {
+            at: Timestamp::from_jiff(jiff::Timestamp::now()),
+            who: Some(caller.peer.id.clone()),
+            member: Some(caller.peer.member),
+            from: caller.remote.to_string(),
+            action: row.map_or_else(|| format!("unlisted {}", bounded(&path)), |rpc| rpc.name.to_owned()),
+            outcome,
+            reason,
+            touched: scope.take(),
+            request_id: Some(request_id.clone()),
+            count: 1,
+        };
+        match self.node.record_access(record).await {
+            Ok(()) => answer,
+            Err(error) => {
+                tracing::error!(%request_id, %error, "the access log cannot be written: the answer is withheld");
+                status::access_log_unavailable().into_http()
+            }
+        }
+    }
+
+    /// Whether the call may reach its handler.
+    fn admit(&self, row: Option<&'static Rpc>, info: &ConnectionInfo, path: &str) -> Result<&'static Rpc, Status> {
+        let rpc = row.ok_or_else(|| status::unlisted(self.listener, &bounded(path)))?;
+        let now = Timestamp::from_jiff(jiff::Timestamp::now());
+        // An open connection outlives the certificate and the roster with which it began.
+        info.peer.still_holds(&self.trust.load(), now).map_err(|e| status::certificate_lapsed(&e.to_string()))?;
+        if self.listener == Listener::Operator && info.peer.member != self.node.member() {
+            return Err(status::certificate_lapsed("the certificate is another member's"));
+        }
+        if !rpc.roles.contains(&info.peer.role()) {
+            return Err(status::role_not_allowed(rpc.name, info.peer.role(), rpc.roles));
+        }
+        if rpc.recording == Recording::EachCall && !self.node.can_record() {
+            return Err(status::access_log_unavailable());
+        }
+        Ok(rpc)
+    }
+
+    async fn run<S>(&self, rpc: &'static Rpc, mut inner: S, request: Request<Body>) -> Answer
+    where
+        S: Service<Request<Body>, Response = Answer, Error = Infallible> + Send,
+        S::Future: Send,
+    {
+        // Refused rather than queued: a queue would only grow under load, and the caller knows best whether to wait.
+        let _permit = match self.calls.try_acquire() {
+            Ok(permit) => Some(permit),
+            Err(_) => return status::too_busy().into_http(),
+        };
+        match tokio::time::timeout(rpc.deadline(), inner.call(request)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(never)) => match never {},
+            Err(_) => status::too_slow(rpc.name, rpc.deadline_ms).into_http(),
+        }
+    }
+}
+
+/// Reads the outcome off an answer: a refusal is in its headers, since it has no body.
+fn outcome_of(answer: &Answer) -> (Outcome, Option<String>) {
+    let Some(status) = Status::from_header_map(answer.headers()) else {
+        return (Outcome::Allowed, None);
+    };
+    let reason = status.get_error_details().error_info().map(|info| info.reason.clone());
+    let outcome = match status.code() {
+        tonic::Code::Ok => return (Outcome::Allowed, None),
+        tonic::Code::PermissionDenied
+        | tonic::Code::Unauthenticated
+        | tonic::Code::NotFound
+        | tonic::Code::Unimplemented => Outcome::Denied,
+        _ => Outcome::Failed,
+    };
+    (outcome, reason.or_else(|| Some(format!("{:?}", status.code()))))
+}
+
+fn bounded(path: &str) -> String {
+    path.chars().filter(|c| c.is_ascii_graphic()).take(80).collect()
+}
+
+/// The roles that may call, as a sentence has them.
+pub(crate) fn role_names(roles: &[Role]) -> String {
+    roles.iter().map(|r| r.as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,224 @@
+//! Listeners: the peer port and the operator port, each with its own services and nothing else, behind the access layer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use comity_app::Node;
+use comity_core::Timestamp;
+use comity_core::access::{AccessRecord, Outcome};
+use comity_identity::tls::{TlsSetupError, server_config};
+use comity_identity::{Acceptor, AcceptorLimits, Credentials, Expectation, RefusedHandshakes, SharedTrust};
+use comity_proto::v1;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::Server;
+
+use crate::connection::{ConnectionSummary, ServedConnection};
+use crate::layer::AccessLayer;
+use crate::services;
+use crate::table::Listener;
+
+/// The largest message either way, in bytes: a page, or a document and its envelope.
+pub(crate) const MESSAGE_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// What a listener spends.
+#[derive(Debug, Clone, Copy)]
+pub struct ListenerLimits {
+    /// Connections and handshakes.
+    pub acceptor: AcceptorLimits,
+    /// Calls at one time.
+    pub max_calls: usize,
+    /// A connection older than this is closed gently.
+    pub connection_age_max: Duration,
+}
+
+/// What both listeners are made from.
+#[derive(Debug, Clone)]
+pub struct Front {
+    /// The node that they serve.
+    pub node: Arc<Node>,
+    /// The node's certificate.
+    pub credentials: Arc<Credentials>,
+    /// Whom it trusts.
+    pub trust: SharedTrust,
+    /// Ends the listeners: no new connections, open calls may finish.
+    pub shutdown: CancellationToken,
+}
+
+impl Front {
+    /// Serves other members' nodes. `consensus` is the consensus service, which the consensus crate brings itself.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn serve_peers(
+        &self,
+        listener: TcpListener,
+        limits: ListenerLimits,
+        consensus: Routes,
+    ) -> Result<JoinHandle<()>, TlsSetupError> {
+        let peer = v1::peer_service_server::PeerServiceServer::new(services::Peers::new(Arc::clone(&self.node)));
+        let checkpoint = services::Checkpoints::new(Arc::clone(&self.node));
+        let checkpoint = v1::checkpoint_service_server::CheckpointServiceServer::new(checkpoint);
+        let routes = consensus
+            .add_service(peer.max_decoding_message_size(MESSAGE_MAX_BYTES))
+            .add_service(checkpoint.max_decoding_message_size(MESSAGE_MAX_BYTES));
+        self.serve(listener, limits, Listener::Peer, Expectation::peers(), routes)
+    }
+
+    /// Serves this member's people.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn serve_people(
+        &self,
+        listener: TcpListener,
+        limits: ListenerLimits,
+    ) -> Result<JoinHandle<()>, TlsSetupError> {
+        let node = || Arc::clone(&self.node);
+        let proposals = v1::proposal_service_server::ProposalServiceServer::new(services::Proposals::new(node()));
+        let policies = v1::policy_service_server::PolicyServiceServer::new(services::Policies::new(node()));
+        let routes = Routes::new(proposals.max_decoding_message_size(MESSAGE_MAX_BYTES))
+            .add_service(policies.max_decoding_message_size(MESSAGE_MAX_BYTES))
+            .add_service(v1::approval_service_server::ApprovalServiceServer::new(services::Approvals::new(node())))
+            .add_service(v1::ballot_service_server::BallotServiceServer::new(services::Ballots::new(node())))
+            .add_service(v1::list_service_server::ListServiceServer::new(services::Lists::new(node())))
+            .add_service(v1::audit_service_server::AuditServiceServer::new(services::Audits::new(node())))
+            .add_service(v1::node_service_server::NodeServiceServer::new(services::Nodes::new(node())));
+        let expectation = Expectation::people_of(self.node.member());
+        self.serve(listener, limits, Listener::Operator, expectation, routes)
+    }
+
+    fn serve(
+        &self,
+        listener: TcpListener,
+        limits: ListenerLimits,
+        name: Listener,
+        expectation: Expectation,
+        routes: Routes,
+    ) -> Result<JoinHandle<()>, TlsSetupError> {
+        let tls = server_config(&self.credentials, self.trust.clone(), expectation)?;
+        let (acceptor, refused) =
+            Acceptor::start(listener, tls, self.trust.clone(), limits.acceptor, self.shutdown.clone());
+        let (ended, summaries) = mpsc::unbounded_channel();
+        tokio::spawn(record_connections(Arc::clone(&self.node), summaries));
+        tokio::spawn(record_refused(Arc::clone(&self.node), name, refused));
+        let incoming = acceptor
+            .map(move |connection| Ok::<_, std::io::Error>(ServedConnection::new(connection, ended.clone())));
+        let access = AccessLayer::new(Arc::clone(&self.node), self.trust.clone(), name, limits.max_calls);
+        let server = Server::builder()
+            .http2_keepalive_interval(Some(Duration::from_secs(20)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            .max_concurrent_streams(Some(256))
+            .http2_max_header_list_size(Some(16 * 1024))
+            .initial_stream_window_size(Some(1024 * 1024))
+            .initial_connection_window_size(Some(4 * 1024 * 1024))
+            .max_connection_age(limits.connection_age_max)
+            .layer(access)
+            .add_routes(routes);
+        let shutdown = self.shutdown.clone();
+        Ok(tokio::spawn(async move {
+            if let Err(error) = server.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()).await {
+                tracing::error!(listener = name.as_str(), %error, "the listener ended");
+            }
+        }))
+    }
+}
+
+/// Writes what each ended connection's uncounted calls came to.
+async fn record_connections(node: Arc<Node>, mut summaries: mpsc::UnboundedReceiver<ConnectionSummary>) {
+    while let Some(summary) = summaries.recv().await {
+        for ((rpc, allowed), count) in summary.counts {
+            let record = AccessRecord {
+                at: Timestamp::from_jiff(jiff::Timestamp::now()),
+                who: Some(summary.peer.id.clone()),
+                member: Some(summary.peer.member),
+                from: summary.remote.to_string(),
+                action: rpc.to_owned(),
+                outcome: if allowed { Outcome::Allowed } else { Outcome::Denied },
+                reason: None,
+                touched: Vec::new(),
+                request_id: None,
+                count,
+            };
+            if let Err(error) = node.record_access(record).await {
+                tracing::error!(%error, "a connection's record could not be written");
+            }
+        }
+    }
+}
+
+/// The most sources that are told apart within one minute; the rest share a line.
+const SOURCES_MAX: usize = 256;
+/// How long refused handshakes are gathered.
+const COALESCE: Duration = Duration::from_secs(60);
+
+/// Writes refused handshakes, coalesced by source, reason and minute: a stranger cannot fill the disk. The first of a kind is
+/// written at once, so that it is seen while it happens; what follows within the minute is one leaf more.
+async fn record_refused(node: Arc<Node>, listener: Listener, mut refused: RefusedHandshakes) {
+    let mut gathered: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut flush = tokio::time::interval(COALESCE);
+    loop {
+        let next = tokio::select! {
+            next = refused.recv() => next,
+            _ = flush.tick() => {
+                write_gathered(&node, listener, &mut gathered, refused.take_dropped()).await;
+                continue;
+            }
+        };
+        let Some(handshake) = next else {
+            return write_gathered(&node, listener, &mut gathered, refused.take_dropped()).await;
+        };
+        let kind = (handshake.remote.ip().to_string(), handshake.reason);
+        if let Some(more) = gathered.get_mut(&kind) {
+            *more += 1;
+        } else if gathered.len() >= SOURCES_MAX {
+            *gathered.entry(others()).or_default() += 1;
+        } else {
+            write_refused(&node, listener, &kind, 1).await;
+            gathered.insert(kind, 0);
+        }
+    }
+}
+
+fn others() -> (String, String) {
+    ("others".to_owned(), "not_told_apart".to_owned())
+}
+
+async fn write_gathered(
+    node: &Node,
+    listener: Listener,
+    gathered: &mut BTreeMap<(String, String), u64>,
+    dropped: u64,
+) {
+    if dropped > 0 {
+        *gathered.entry(others()).or_default() += dropped;
+    }
+    for (kind, more) in std::mem::take(gathered) {
+        if more > 0 {
+            write_refused(node, listener, &kind, more).await;
+        }
+    }
+}
+
+async fn write_refused(node: &Node, listener: Listener, (source, reason): &(String, String), count: u64) {
+    let record = AccessRecord {
+        at: Timestamp::from_jiff(jiff::Timestamp::now()),
+        who: None,
+        member: None,
+        from: source.clone(),
+        action: format!("handshake {}", listener.as_str()),
+        outcome: Outcome::Denied,
+        reason: Some(reason.clone()),
+        touched: Vec::new(),
+        request_id: None,
+        count,
+    };
+    if let Err(error) = node.record_access(record).await {
+        tracing::error!(%error, "a refused handshake could not be recorded");
+    }
+}

@@ -1,0 +1,39 @@
+//! The handlers: each takes its caller and scope, turns the request into domain types, calls one use case, notes what was
+//! touched, and turns the answer back.
+
+mod approvals;
+mod audits;
+mod ballots;
+mod checkpoints;
+mod lists;
+mod nodes;
+mod peers;
+mod policies;
+mod proposals;
+
+pub(crate) use approvals::Approvals;
+pub(crate) use audits::Audits;
+pub(crate) use ballots::Ballots;
+pub(crate) use checkpoints::Checkpoints;
+pub(crate) use lists::Lists;
+pub(crate) use nodes::Nodes;
+pub(crate) use peers::Peers;
+pub(crate) use policies::Policies;
+pub(crate) use proposals::Proposals;
+
+/// Declares a service that holds the node.
+macro_rules! service {
+    ($name:ident) => {
+        #[derive(Debug)]
+        pub(crate) struct $name {
+            node: std::sync::Arc<comity_app::Node>,
+        }
+
+        impl $name {
+            pub(crate) fn new(node: std::sync::Arc<comity_app::Node>) -> Self {
+                Self { node }
+            }
+        }
+    };
+}
+pub(crate) use service;

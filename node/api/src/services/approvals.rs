@@ -1,0 +1,69 @@
+//! `ApprovalService`.
+
+use comity_app::Decided;
+use comity_core::Timestamp;
+use comity_core::access::Touched;
+use comity_proto::v1;
+use tonic::{Request, Response, Status};
+
+use crate::caller::context;
+use crate::convert;
+use crate::services::service;
+use crate::status;
+
+service!(Approvals);
+
+fn approval_id(text: &str, scope: &crate::AccessScope) -> Result<String, Status> {
+    let fits = (3..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if !fits {
+        return Err(status::field("id", "expected an approval such as A-7K3M9QXT"));
+    }
+    let id = text.to_ascii_uppercase();
+    scope.touch(Touched::resource(&id));
+    Ok(id)
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_jiff(jiff::Timestamp::now())
+}
+
+#[tonic::async_trait]
+impl v1::approval_service_server::ApprovalService for Approvals {
+    async fn list_approvals(
+        &self,
+        request: Request<v1::ListApprovalsRequest>,
+    ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
+        let (_, scope) = context(&request)?;
+        let request = request.into_inner();
+        let size = convert::page_size(request.page_size)?;
+        let before = convert::parse_optional::<u64>("page_token", &request.page_token)?;
+        let found = self.node.approvals(request.all, before, size).await.map_err(status::of)?;
+        let next_page_token = match found.last() {
+            Some(last) if found.len() >= size => last.approval.position.to_string(),
+            _ => String::new(),
+        };
+        scope.touch_all(found.iter().map(|a| Touched::resource(&a.approval.id)));
+        let approvals = found.into_iter().map(|a| convert::approval(a, false, now())).collect();
+        Ok(Response::new(v1::ListApprovalsResponse { approvals, next_page_token }))
+    }
+
+    async fn get_approval(&self, request: Request<v1::GetApprovalRequest>) -> Result<Response<v1::Approval>, Status> {
+        let (_, scope) = context(&request)?;
+        let id = approval_id(&request.into_inner().id, &scope)?;
+        let found = self.node.approval(&id).await.map_err(status::of)?;
+        Ok(Response::new(convert::approval(found, true, now())))
+    }
+
+    async fn decide_approval(
+        &self,
+        request: Request<v1::DecideApprovalRequest>,
+    ) -> Result<Response<v1::Approval>, Status> {
+        let (caller, scope) = context(&request)?;
+        let request = request.into_inner();
+        let id = approval_id(&request.id, &scope)?;
+        let decided = if request.approve { Decided::Yes } else { Decided::No(request.reason) };
+        let done = self.node.decide(&caller.peer.id, &id, decided).await.map_err(status::of)?;
+        scope.touch(Touched::resource(&done.approval.resource));
+        Ok(Response::new(convert::approval(done, true, now())))
+    }
+}

@@ -1,0 +1,61 @@
+//! `CheckpointService`: cosigning what this node computed itself.
+
+use std::time::Duration;
+
+use comity_consensus::cosign::Heads;
+use comity_core::Timestamp;
+use comity_core::checkpoint::SignedCheckpoint;
+use comity_proto::v1;
+use tonic::{Request, Response, Status};
+
+use crate::caller::context;
+use crate::services::peers::ensure_federation;
+use crate::services::service;
+use crate::status;
+
+service!(Checkpoints);
+
+/// How long a node that is behind waits to catch up before it answers that it is.
+const CATCH_UP: Duration = Duration::from_secs(3);
+
+#[tonic::async_trait]
+impl v1::checkpoint_service_server::CheckpointService for Checkpoints {
+    async fn cosign(&self, request: Request<v1::CosignRequest>) -> Result<Response<v1::CosignResponse>, Status> {
+        let (caller, _) = context(&request)?;
+        let request = request.into_inner();
+        ensure_federation(&self.node, &request.federation)?;
+        let consensus = self.node.consensus();
+        let behind = || v1::CosignResponse { command_note: Vec::new(), public_note: Vec::new() };
+        let mut position = consensus.subscribe();
+        let caught_up = position.wait_for(|p| p.commands >= request.commands);
+        if !matches!(tokio::time::timeout(CATCH_UP, caught_up).await, Ok(Ok(_))) {
+            return Ok(Response::new(behind()));
+        }
+        let Some(heads) = consensus.read(|list| Heads::at(list, request.commands)) else {
+            return Ok(Response::new(behind()));
+        };
+        let cosigner = self.node.cosigner();
+        // What the caller signed is looked at first: a fork shows here, whoever asks.
+        let theirs = SignedCheckpoint::from_bytes(&request.command_note)
+            .and_then(|commands| Ok(Heads { commands, public: SignedCheckpoint::from_bytes(&request.public_note)? }))
+            .map_err(|e| status::field("command_note", e.to_string()))?;
+        if let Some(member) = self.node.genesis().member(caller.peer.member) {
+            let mut ours = heads.clone();
+            if let Err(error) = cosigner.merge(&mut ours, theirs, member).await {
+                tracing::error!(member = %member.member, %error, "a checkpoint was not accepted");
+                return Err(status::field("command_note", "is not what this node computed at that size"));
+            }
+        }
+        let now = Timestamp::from_jiff(jiff::Timestamp::now());
+        match cosigner.sign(heads, now).await {
+            Ok(heads) => Ok(Response::new(v1::CosignResponse {
+                command_note: heads.commands.to_bytes(),
+                public_note: heads.public.to_bytes(),
+            })),
+            Err(error) => {
+                tracing::error!(%error, "nothing was cosigned");
+                Err(Status::internal("nothing was cosigned"))
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The only place where an error becomes a gRPC status.
+//!
+//! Each status carries one `google.rpc.ErrorInfo` with a stable reason in the domain `comity`, and field violations where there
+//! are any. What is internal is logged under the request's id and never returned.
+
+use std::collections::HashMap;
+
+use comity_app::AppError;
+use comity_core::{Role, Violations};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::layer::role_names;
+use crate::table::Listener;
+
+/// The domain of every `ErrorInfo`.
+pub const DOMAIN: &str = "comity";
+
+fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    Status::with_error_details(code, message, details)
+}
+
+fn invalid(violations: &Violations) -> Status {
+    let mut details = ErrorDetails::with_error_info("FIELD_INVALID", DOMAIN, HashMap::new());
+    for violation in violations.as_slice() {
+        details.add_bad_request_violation(&violation.field, &violation.description);
+    }
+    Status::with_error_details(Code::InvalidArgument, violations.to_string(), details)
+}
+
+/// Turns a use case's error into what the caller is told.
+pub fn of(error: AppError) -> Status {
+    match error {
+        AppError::Invalid(violations) => invalid(&violations),
+        AppError::NotFound(what) => status(Code::NotFound, "NOT_FOUND", format!("there is no such {what}, or you may not see it")),
+        AppError::Conflict { reason, problem } => status(Code::Aborted, reason, problem),
+        AppError::Precondition { reason, problem } => status(Code::FailedPrecondition, reason, problem),
+        AppError::Forbidden { reason, problem } => status(Code::PermissionDenied, reason, problem),
+        AppError::Refused(refusal) => status(Code::FailedPrecondition, refusal.reason(), refusal.to_string()),
+        AppError::NoQuorum(problem) => status(Code::Unavailable, "NO_QUORUM", problem),
+        AppError::Exhausted { reason, problem } => status(Code::ResourceExhausted, reason, problem),
+        AppError::OtherFederation(problem) => status(Code::FailedPrecondition, "OTHER_FEDERATION", problem),
+        AppError::Internal(source) => {
+            tracing::error!(error = %source, "internal error");
+            status(Code::Internal, "INTERNAL", "the node could not do it; its log says why")
+        }
+    }
+}
+
+/// One field of a request is not as it must be.
+pub(crate) fn field(field: &str, problem: impl Into<String>) -> Status {
+    invalid(&Violations::one(field, problem))
+}
+
+pub(crate) fn access_log_unavailable() -> Status {
+    status(
+        Code::Unavailable,
+        "ACCESS_LOG_UNAVAILABLE",
+        "the access log cannot be written, so nothing is answered: an administrator looks at the node's disk and log",
+    )
+}
+
+pub(crate) fn unlisted(listener: Listener, path: &str) -> Status {
+    status(Code::Unimplemented, "METHOD_UNKNOWN", format!("{path} is not served on the {} port", listener.as_str()))
+}
+
+pub(crate) fn certificate_lapsed(problem: &str) -> Status {
+    status(Code::Unauthenticated, "CERTIFICATE_LAPSED", format!("{problem}: ask your administrator for a new certificate"))
+}
+
+pub(crate) fn role_not_allowed(rpc: &str, role: Role, roles: &[Role]) -> Status {
+    let message = format!("{rpc} is not for the role {role}: it needs {}", role_names(roles));
+    status(Code::PermissionDenied, "ROLE_NOT_ALLOWED", message)
+}
+
+pub(crate) fn too_busy() -> Status {
+    status(Code::ResourceExhausted, "TOO_BUSY", "the node is busy: try again shortly")
+}
+
+pub(crate) fn too_slow(rpc: &str, deadline_ms: u64) -> Status {
+    status(Code::DeadlineExceeded, "TOO_SLOW", format!("{rpc} took longer than {deadline_ms} ms"))
+}

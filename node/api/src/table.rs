@@ -1,0 +1,170 @@
+//! The table of RPCs: who may call each, on which listener, within what time, and how it is recorded. A call that has no row
+//! here is refused before any handler sees it.
+
+use std::time::Duration;
+
+use comity_core::Role;
+
+/// Where an RPC is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Listener {
+    /// Nodes of other members.
+    Peer,
+    /// People of this member.
+    Operator,
+}
+
+impl Listener {
+    /// As it stands in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// How an RPC goes into the access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Recording {
+    /// A leaf for each call, durable before anything is answered.
+    EachCall,
+    /// Counted, with a leaf when the connection ends: consensus and cosigning, which carry nothing secret.
+    ByConnection,
+}
+
+/// One RPC.
+#[derive(Debug, Clone, Copy)]
+pub struct Rpc {
+    /// `Service/Method`, without the package.
+    pub name: &'static str,
+    /// Where it is served.
+    pub listener: Listener,
+    /// Who may call it.
+    pub roles: &'static [Role],
+    /// How it is recorded.
+    pub recording: Recording,
+    /// The longest that a call may take, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Rpc {
+    /// The longest that a call may take.
+    pub fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms)
+    }
+}
+
+const READERS: &[Role] = &[Role::Operator, Role::Approver];
+const LIST_READERS: &[Role] = &[Role::Operator, Role::Approver, Role::Policy, Role::Auditor, Role::Admin];
+const OPERATORS: &[Role] = &[Role::Operator];
+const APPROVERS: &[Role] = &[Role::Approver];
+const ASKERS: &[Role] = &[Role::Operator, Role::Approver, Role::Policy];
+const OFFICERS: &[Role] = &[Role::Policy];
+const POLICY_READERS: &[Role] = &[Role::Policy, Role::Approver, Role::Auditor];
+const AUDITORS: &[Role] = &[Role::Auditor];
+const EVERYBODY: &[Role] = &[Role::Operator, Role::Approver, Role::Policy, Role::Auditor, Role::Admin];
+const NODES: &[Role] = &[Role::Node];
+
+const fn person(name: &'static str, roles: &'static [Role]) -> Rpc {
+    Rpc { name, listener: Listener::Operator, roles, recording: Recording::EachCall, deadline_ms: 30_000 }
+}
+
+const fn node(name: &'static str, recording: Recording, deadline_ms: u64) -> Rpc {
+    Rpc { name, listener: Listener::Peer, roles: NODES, recording, deadline_ms }
+}
+
+/// Every RPC that a node serves.
+pub const RPCS: &[Rpc] = &[
+    person("ProposalService/CreateProposal", OPERATORS),
+    person("ProposalService/UpdateProposal", OPERATORS),
+    person("ProposalService/GetProposal", READERS),
+    person("ProposalService/ListProposals", READERS),
+    person("ProposalService/ShareProposal", OPERATORS),
+    person("ProposalService/TableProposal", OPERATORS),
+    person("ProposalService/WithdrawProposal", OPERATORS),
+    person("ApprovalService/ListApprovals", ASKERS),
+    person("ApprovalService/GetApproval", ASKERS),
+    person("ApprovalService/DecideApproval", APPROVERS),
+    person("BallotService/ListBallots", READERS),
+    person("BallotService/GetBallot", READERS),
+    person("BallotService/CastVote", OPERATORS),
+    person("ListService/GetEntry", LIST_READERS),
+    person("ListService/ListEntries", LIST_READERS),
+    person("ListService/GetListStatus", LIST_READERS),
+    person("ListService/ExportList", LIST_READERS),
+    person("PolicyService/CheckPolicy", OFFICERS),
+    person("PolicyService/ApplyPolicy", OFFICERS),
+    person("PolicyService/GetPolicy", POLICY_READERS),
+    person("PolicyService/ListPolicies", POLICY_READERS),
+    person("AuditService/ListAccessRecords", AUDITORS),
+    person("AuditService/ReadAccessLeaves", AUDITORS),
+    person("AuditService/GetAccessCheckpoint", AUDITORS),
+    person("NodeService/GetNodeStatus", EVERYBODY),
+    node("PeerService/Pull", Recording::EachCall, 45_000),
+    node("PeerService/Acknowledge", Recording::EachCall, 10_000),
+    node("CheckpointService/Cosign", Recording::ByConnection, 10_000),
+    node("ConsensusService/AppendEntries", Recording::ByConnection, 10_000),
+    node("ConsensusService/Vote", Recording::ByConnection, 10_000),
+    node("ConsensusService/PreVote", Recording::ByConnection, 10_000),
+    node("ConsensusService/TransferLeader", Recording::ByConnection, 10_000),
+    node("ConsensusService/Submit", Recording::ByConnection, 30_000),
+];
+
+/// The row of a request path such as `/comity.v1.ListService/GetEntry` on a listener.
+pub fn find(listener: Listener, path: &str) -> Option<&'static Rpc> {
+    let name = path.strip_prefix("/comity.v1.")?;
+    RPCS.iter().find(|rpc| rpc.listener == listener && rpc.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// INVARIANT: each RPC of the protos has exactly one row, and no row is without its RPC.
+    #[test]
+    fn every_rpc_has_one_row() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../proto/comity/v1");
+        let mut declared = BTreeSet::new();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            let mut service = "";
+            for line in text.lines().map(str::trim) {
+                if let Some(rest) = line.strip_prefix("service ") {
+                    service = rest.split([' ', '{']).next().unwrap();
+                } else if let Some(rest) = line.strip_prefix("rpc ") {
+                    declared.insert(format!("{service}/{}", rest.split('(').next().unwrap().trim()));
+                }
+            }
+        }
+        let rows: Vec<String> = RPCS.iter().map(|r| r.name.to_owned()).collect();
+        let unique: BTreeSet<String> = rows.iter().cloned().collect();
+        assert_eq!(rows.len(), unique.len(), "a row is there twice");
+        assert_eq!(declared, unique);
+    }
+
+    #[test]
+    fn no_role_proposes_and_audits() {
+        for rpc in RPCS {
+            assert!(!rpc.roles.is_empty(), "{}", rpc.name);
+            assert_eq!(rpc.listener == Listener::Peer, rpc.roles == [Role::Node], "{}", rpc.name);
+            if rpc.name.starts_with("AuditService") {
+                assert_eq!(rpc.roles, [Role::Auditor], "{}", rpc.name);
+            }
+            if rpc.name.starts_with("ProposalService") {
+                assert!(!rpc.roles.contains(&Role::Auditor) && !rpc.roles.contains(&Role::Admin), "{}", rpc.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_is_served_on_its_own_listener_alone() {
+        assert!(find(Listener::Operator, "/comity.v1.ListService/GetEntry").is_some());
+        assert!(find(Listener::Peer, "/comity.v1.ListService/GetEntry").is_none());
+        assert!(find(Listener::Operator, "/comity.v1.PeerService/Pull").is_none());
+        assert!(find(Listener::Operator, "/comity.v1.ListService/getentry").is_none());
+        assert!(find(Listener::Operator, "/grpc.health.v1.Health/Check").is_none());
+    }
+}

@@ -1,0 +1,225 @@
+//! The files that the configuration names, read and held against each other.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use comity_app::{InternalError, Keys, PolicyStartError};
+use comity_consensus::cosign::CosignError;
+use comity_core::dsse::PublicKey;
+use comity_core::genesis::{Genesis, RosterMember};
+use comity_core::{MemberId, Role, Violations};
+use comity_identity::tls::TlsSetupError;
+use comity_identity::{
+    Credentials, CredentialsError, InvalidTrust, MemberAnchors, SharedTrust, SigningKeyError, SigningKeyFile, TrustStore,
+};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use crate::config::{Config, ConfigError};
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The genesis file cannot be read.
+    #[error("genesis {path}: {source}")]
+    GenesisFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The genesis is not as it must be.
+    #[error("genesis {path}: {source}")]
+    Genesis {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Violations,
+    },
+    /// The genesis does not know this member.
+    #[error("{member} is not in the genesis {path}: expected one of {known}")]
+    NotInGenesis {
+        /// Whose node.
+        member: MemberId,
+        /// Which file.
+        path: PathBuf,
+        /// Who is.
+        known: String,
+    },
+    /// A root of the genesis is no certificate.
+    #[error("genesis: roots_pem of {member}: not a PEM certificate")]
+    Root {
+        /// Whose.
+        member: MemberId,
+    },
+    /// The roots of the genesis do not go together.
+    #[error("genesis: {0}")]
+    Trust(#[from] InvalidTrust),
+    /// The node's certificate.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The certificate is not this node's.
+    #[error("tls.certificate {path}: it is {found}; expected {expected}: issue it with `comity pki issue --role node`")]
+    WrongCertificate {
+        /// Which file.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it must be.
+        expected: String,
+    },
+    /// The certificate has run out.
+    #[error("tls.certificate {path}: it ended at {ended}: issue a new one with `comity pki issue --role node`")]
+    CertificateEnded {
+        /// Which file.
+        path: PathBuf,
+        /// When.
+        ended: comity_core::Timestamp,
+    },
+    /// A signing key.
+    #[error(transparent)]
+    SigningKey(#[from] SigningKeyError),
+    /// A signing key is not the one of the roster.
+    #[error("{setting} {path}: it is key {found}; the genesis names {expected} for {member}")]
+    WrongKey {
+        /// Which setting.
+        setting: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The key that it holds.
+        found: PublicKey,
+        /// The key that it must hold.
+        expected: PublicKey,
+        /// Whose.
+        member: MemberId,
+    },
+    /// The data folder.
+    #[error("data_dir {path}: {source}")]
+    DataDir {
+        /// Which folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The national store.
+    #[error(transparent)]
+    Store(#[from] comity_store::OpenError),
+    /// The list.
+    #[error(transparent)]
+    Consensus(#[from] comity_consensus::OpenError),
+    /// The checkpoints.
+    #[error(transparent)]
+    Cosign(#[from] CosignError),
+    /// The policies.
+    #[error(transparent)]
+    Policies(#[from] PolicyStartError),
+    /// A port cannot be opened.
+    #[error("{setting} {address}: {source}: is another node running there?")]
+    Listen {
+        /// Which setting.
+        setting: &'static str,
+        /// The address.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
+    /// The first access record cannot be written.
+    #[error(transparent)]
+    AccessLog(#[from] InternalError),
+    /// The runtime.
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// What the files hold, checked.
+#[derive(Debug)]
+pub struct Materials {
+    /// The genesis.
+    pub genesis: Arc<Genesis>,
+    /// This member, as the genesis has it.
+    pub own: RosterMember,
+    /// The node's certificate.
+    pub credentials: Credentials,
+    /// Whom it trusts: each member's roots for that member alone.
+    pub trust: SharedTrust,
+    decision: SigningKeyFile,
+    node: SigningKeyFile,
+}
+
+impl Materials {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// Names the setting, the file, what was found and what was expected.
+    pub fn load(config: &Config) -> Result<Self, StartError> {
+        let path = config.genesis.clone();
+        let bytes = std::fs::read(&path).map_err(|source| StartError::GenesisFile { path: path.clone(), source })?;
+        let genesis =
+            Genesis::from_bytes(&bytes).map_err(|source| StartError::Genesis { path: path.clone(), source })?;
+        let own = genesis.member(config.member).cloned().ok_or_else(|| StartError::NotInGenesis {
+            member: config.member,
+            path: path.clone(),
+            known: genesis.members().keys().map(MemberId::to_string).collect::<Vec<_>>().join(", "),
+        })?;
+        let trust = SharedTrust::new(TrustStore::new(&anchors(&genesis)?)?);
+        let credentials = Credentials::load(&config.tls.certificate, &config.tls.key)?;
+        check_certificate(&config.tls.certificate, &credentials, &own)?;
+        let node = key("keys.node", &config.keys.node, own.node_key, own.member)?;
+        let decision = key("keys.decision", &config.keys.decision, own.decision_key, own.member)?;
+        Ok(Self { genesis: Arc::new(genesis), own, credentials, trust, decision, node })
+    }
+
+    /// The signing keys.
+    pub fn keys(&self) -> Keys {
+        Keys { decision: self.decision.signing_key().clone(), node: self.node.signing_key().clone() }
+    }
+}
+
+fn anchors(genesis: &Genesis) -> Result<Vec<MemberAnchors>, StartError> {
+    let mut all = Vec::new();
+    for member in genesis.members().values() {
+        let mut roots_der = Vec::new();
+        for pem in &member.roots_pem {
+            let der = CertificateDer::from_pem_slice(pem.as_bytes());
+            roots_der.push(der.map_err(|_| StartError::Root { member: member.member })?.to_vec());
+        }
+        all.push(MemberAnchors { member: member.member, trust_domain: member.trust_domain.clone(), roots_der });
+    }
+    Ok(all)
+}
+
+fn check_certificate(path: &Path, credentials: &Credentials, own: &RosterMember) -> Result<(), StartError> {
+    let id = credentials.id();
+    if id.trust_domain() != &own.trust_domain || id.role() != Role::Node {
+        return Err(StartError::WrongCertificate {
+            path: path.to_owned(),
+            found: id.to_string(),
+            expected: format!("spiffe://{}/node/NAME", own.trust_domain),
+        });
+    }
+    let now = comity_core::Timestamp::from_jiff(jiff::Timestamp::now());
+    if credentials.not_after() < now {
+        return Err(StartError::CertificateEnded { path: path.to_owned(), ended: credentials.not_after() });
+    }
+    Ok(())
+}
+
+fn key(
+    setting: &'static str,
+    path: &Path,
+    expected: PublicKey,
+    member: MemberId,
+) -> Result<SigningKeyFile, StartError> {
+    let key = SigningKeyFile::load(path)?;
+    let found = PublicKey(key.verifying_key());
+    if found != expected {
+        return Err(StartError::WrongKey { setting, path: path.to_owned(), found, expected, member });
+    }
+    Ok(key)
+}

@@ -1,0 +1,209 @@
+//! Running: open everything, serve, and on request end everything in order, within a deadline.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use comity_api::{Front, ListenerLimits, cosign_forever, pull_forever};
+use comity_app::Node;
+use comity_consensus::cosign::Cosigner;
+use comity_consensus::{Consensus, ConsensusConfig, Timing};
+use comity_identity::AcceptorLimits;
+use comity_store::NationalStore;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::config::{Config, Listen};
+use crate::materials::{Materials, StartError};
+
+/// How often health is looked at.
+const HEALTH_EVERY: Duration = Duration::from_millis(500);
+
+/// Runs a node until `stop` resolves.
+///
+/// # Errors
+/// Why it did not start. Nothing is served then.
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+    let materials = Materials::load(&config)?;
+    let data = &config.data_dir;
+    create_private(data).map_err(|source| StartError::DataDir { path: data.clone(), source })?;
+    let store =
+        NationalStore::open(&data.join("national.db"), materials.own.member, materials.genesis.federation()).await?;
+    let policies = Node::load_policies(&store, &config.policy_dir).await?;
+    let keys = materials.keys();
+    let cosigner =
+        Cosigner::open(data, Arc::clone(&materials.genesis), materials.own.clone(), keys.node.clone()).await?;
+    let consensus = Consensus::open(ConsensusConfig {
+        folder: data.clone(),
+        genesis: Arc::clone(&materials.genesis),
+        member: materials.own.member,
+        credentials: materials.credentials.clone(),
+        trust: materials.trust.clone(),
+        timing: Timing {
+            heartbeat_ms: config.consensus.heartbeat_ms,
+            election_min_ms: config.consensus.election_min_ms,
+            election_max_ms: config.consensus.election_max_ms,
+        },
+    })
+    .await?;
+    // Ports are opened before anything is said to anybody, so that a port in use ends the start.
+    let peer_port = bind("peer.listen", &config.peer.listen).await?;
+    let operator_port = bind("operator.listen", &config.operator.listen).await?;
+    let health_port = match &config.health {
+        Some(health) => Some(bind("health.listen", &health.listen).await?),
+        None => None,
+    };
+    let node = Arc::new(Node::new(
+        materials.own.clone(),
+        Arc::clone(&materials.genesis),
+        store.clone(),
+        consensus.clone(),
+        cosigner,
+        policies,
+        config.policy_dir.clone(),
+        keys,
+    ));
+    node.record_start().await?;
+
+    let shutdown = CancellationToken::new();
+    let front = Front {
+        node: Arc::clone(&node),
+        credentials: Arc::new(materials.credentials.clone()),
+        trust: materials.trust.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let peers = front.serve_peers(peer_port, limits(&config.peer), Routes::new(consensus.service().into_server()))?;
+    let people = front.serve_people(operator_port, limits(&config.operator))?;
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    if let Some(port) = health_port {
+        let server = tonic::transport::Server::builder().add_service(health_service);
+        let ended = shutdown.clone().cancelled_owned();
+        tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(port), ended));
+    }
+    consensus.start().await?;
+    let mut tasks = background(&config, &node, &shutdown);
+    tasks.spawn(report_health(Arc::clone(&node), reporter, shutdown.clone()));
+    tracing::info!(member = %node.member(), peer = %config.peer.listen, operator = %config.operator.listen, "serving");
+
+    stop.await;
+    tracing::info!("stopping");
+    let deadline = Duration::from_millis(config.shutdown_deadline_ms);
+    let orderly = async {
+        // Leadership goes first, while the others can still be reached.
+        consensus.shutdown().await;
+        shutdown.cancel();
+        let _ = peers.await;
+        let _ = people.await;
+        while tasks.join_next().await.is_some() {}
+        if let Err(error) = node.access_checkpoint().await {
+            tracing::warn!(%error, "no closing checkpoint of the access log");
+        }
+        store.close().await;
+    };
+    if tokio::time::timeout(deadline, orderly).await.is_err() {
+        tracing::warn!(deadline_ms = config.shutdown_deadline_ms, "not everything ended in time: what was open is cut off");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What the node does by itself.
+fn background(config: &Config, node: &Arc<Node>, shutdown: &CancellationToken) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let cosign_pause = Duration::from_millis(config.list.cosign_interval_ms);
+    tasks.spawn(cosign_forever(Arc::clone(node), cosign_pause, shutdown.clone()));
+    for partner in node.partners().filter(|m| m.voting) {
+        let backoff_max = Duration::from_millis(config.exchange.backoff_max_ms);
+        tasks.spawn(pull_forever(
+            Arc::clone(node),
+            partner.member,
+            config.exchange.wait_ms,
+            backoff_max,
+            shutdown.clone(),
+        ));
+    }
+    let attest_every = Duration::from_secs(config.list.attest_interval_s);
+    tasks.spawn(attest_forever(Arc::clone(node), attest_every, shutdown.clone()));
+    let checkpoint_every = Duration::from_secs(config.access_log.checkpoint_interval_s);
+    tasks.spawn(checkpoint_forever(Arc::clone(node), checkpoint_every, shutdown.clone()));
+    tasks
+}
+
+async fn attest_forever(node: Arc<Node>, every: Duration, shutdown: CancellationToken) {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shutdown.cancelled() => return,
+        }
+        pause = match node.attest_time().await {
+            Ok(()) => every,
+            Err(error) => {
+                tracing::debug!(%error, "time was not attested");
+                Duration::from_secs(10)
+            }
+        };
+    }
+}
+
+async fn checkpoint_forever(node: Arc<Node>, every: Duration, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = shutdown.cancelled() => return,
+        }
+        if let Err(error) = node.access_checkpoint().await {
+            tracing::error!(%error, "no checkpoint of the access log");
+        }
+    }
+}
+
+/// Serving: the access log can be written and a leader is known.
+async fn report_health(node: Arc<Node>, reporter: HealthReporter, shutdown: CancellationToken) {
+    loop {
+        let serving = node.can_record() && node.consensus().status().leader.is_some();
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        reporter.set_service_status("", status).await;
+        tokio::select! {
+            () = tokio::time::sleep(HEALTH_EVERY) => {}
+            () = shutdown.cancelled() => break,
+        }
+    }
+    reporter.set_service_status("", ServingStatus::NotServing).await;
+}
+
+async fn bind(setting: &'static str, address: &str) -> Result<TcpListener, StartError> {
+    let fail = |source| StartError::Listen { setting, address: address.to_owned(), source };
+    let parsed: SocketAddr =
+        address.parse().map_err(|_| fail(std::io::Error::from(std::io::ErrorKind::InvalidInput)))?;
+    TcpListener::bind(parsed).await.map_err(fail)
+}
+
+fn limits(listen: &Listen) -> ListenerLimits {
+    ListenerLimits {
+        acceptor: AcceptorLimits {
+            handshake_timeout_ms: listen.handshake_timeout_ms,
+            max_connections: listen.max_connections,
+            ..AcceptorLimits::default()
+        },
+        max_calls: listen.max_calls,
+        connection_age_max: Duration::from_secs(listen.connection_age_max_s),
+    }
+}
+
+/// The data folder is this user's alone.
+fn create_private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    if folder.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+}

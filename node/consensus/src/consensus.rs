@@ -1,0 +1,285 @@
+//! This node's part in the replicated list.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use comity_core::MemberId;
+use comity_core::canonical::Hex32;
+use comity_core::genesis::Genesis;
+use comity_core::list::{ListState, PublicText};
+use openraft::Instant as _;
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::errors::{InitializeError, RaftError};
+use openraft::{EntryPayload, SnapshotPolicy};
+use tokio::sync::{Semaphore, watch};
+use tonic::transport::Channel;
+
+use crate::config::ConsensusConfig;
+use crate::guard::Guard;
+use crate::log_store::{LogOwner, LogStore, OpenLogError};
+use crate::network::PeerNetworks;
+use crate::peers::{Peers, PeersError};
+use crate::server::{PeerConsensus, Proposer};
+use crate::state_machine::{Applied, Position, StateMachine};
+use crate::types::{Raft, Voters};
+
+/// Why consensus did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Only voting members run consensus.
+    #[error("{0} is not a voting member of this genesis: only voting members take part in consensus")]
+    NotAVoter(MemberId),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] OpenLogError),
+    /// The channels.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
+    /// The times do not fit together.
+    #[error("timing: {0}")]
+    Timing(#[from] openraft::ConfigError),
+    /// The log was read but cannot be taken up.
+    #[error("consensus.db cannot be taken up: {0}")]
+    Recover(String),
+}
+
+/// How this node stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListStatus {
+    /// Whose node leads, as far as this one knows.
+    pub leader: Option<MemberId>,
+    /// Raft's term.
+    pub term: u64,
+    /// Entries in this node's log.
+    pub log_entries: u64,
+    /// Of them, those that are committed, as far as this node knows.
+    pub committed_entries: u64,
+    /// Of them, those that this node has applied.
+    pub applied_entries: u64,
+    /// Leaves of the command log.
+    pub commands: u64,
+    /// Leaves of the public log.
+    pub publications: u64,
+    /// Where this node leads: how long ago a quorum last answered it, in milliseconds. A leader that is cut off goes on thinking
+    /// that it leads; this tells.
+    pub quorum_age_ms: Option<u64>,
+    /// Those voting members whose nodes this one cannot reach, and why.
+    pub unreachable: BTreeMap<MemberId, String>,
+    /// Why this node takes no part any more, where it does not: restart it.
+    pub stopped: Option<String>,
+}
+
+/// This node's part in the replicated list. Cheap to clone.
+#[derive(Clone)]
+pub struct Consensus(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) member: MemberId,
+    pub(crate) voters: Voters,
+    pub(crate) raft: Raft,
+    pub(crate) log: LogStore,
+    pub(crate) applied: Applied,
+    pub(crate) peers: Peers,
+    pub(crate) proposer: Proposer,
+    /// One permit for each command that is being handed in.
+    pub(crate) submissions: Semaphore,
+    service: PeerConsensus,
+    election_max: Duration,
+}
+
+impl Consensus {
+    /// Opens the log and rebuilds the list from it. Nothing is sent or decided before [`Self::start`], so that the peer port can
+    /// be opened in between.
+    ///
+    /// # Errors
+    /// The member does not vote, or the log is in use, damaged, or somebody else's.
+    pub async fn open(config: ConsensusConfig) -> Result<Self, OpenError> {
+        let ConsensusConfig { folder, genesis, member, credentials, trust, timing } = config;
+        let voters = Voters::of(&genesis);
+        let node = voters.node(member).ok_or(OpenError::NotAVoter(member))?;
+        let raft_config = openraft::Config {
+            cluster_name: genesis.federation().to_string(),
+            heartbeat_interval: timing.heartbeat_ms,
+            election_timeout_min: timing.election_min_ms,
+            election_timeout_max: timing.election_max_ms,
+            enable_pre_vote: Some(true),
+            snapshot_policy: SnapshotPolicy::Never,
+            max_payload_entries: 512,
+            // A restarted leader asks for a new election: others may have gone on without it.
+            enable_leader_restore: Some(false),
+            ..openraft::Config::default()
+        };
+        let raft_config = Arc::new(raft_config.validate()?);
+        let peers = Peers::new(&genesis, &voters, node, &credentials, &trust)?;
+        let owner = LogOwner { federation: genesis.federation(), member, node };
+        let log = LogStore::open(folder, owner).await?;
+        let applied = Applied::new(Arc::clone(&genesis));
+        let raft = Raft::build(
+            node,
+            raft_config,
+            PeerNetworks(peers.clone()),
+            log.clone(),
+            StateMachine::new(applied.clone()),
+        )
+        .await
+        .map_err(|fatal| OpenError::Recover(fatal.to_string()))?;
+        let proposer = Proposer::new(raft.clone());
+        let guard = Guard {
+            genesis,
+            membership: voters.membership(),
+            voters: voters.clone(),
+            own: peers.own(),
+            own_member: member,
+            log: log.clone(),
+        };
+        let service = PeerConsensus::new(raft.clone(), guard, proposer.clone());
+        let election_max = Duration::from_millis(timing.election_max_ms);
+        let submissions = Semaphore::new(Inner::MAX_SUBMISSIONS);
+        let inner = Inner { member, voters, raft, log, applied, peers, proposer, submissions, service, election_max };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Takes part from now on. The first time, each node puts the genesis's voters at the beginning of its log; they all put the
+    /// same there, so nobody has to be first.
+    ///
+    /// # Errors
+    /// This node has stopped already.
+    pub async fn start(&self) -> Result<(), OpenError> {
+        let Inner { raft, voters, .. } = &*self.0;
+        raft.run();
+        match raft.initialize(voters.nodes()).await {
+            // Not allowed: the log has its beginning.
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(OpenError::Recover(error.to_string())),
+        }
+    }
+
+    /// What other nodes call, for the peer port.
+    pub fn service(&self) -> PeerConsensus {
+        self.0.service.clone()
+    }
+
+    /// The federation.
+    pub fn genesis(&self) -> &Arc<Genesis> {
+        self.0.applied.genesis()
+    }
+
+    /// Whose node this is.
+    pub fn member(&self) -> MemberId {
+        self.0.member
+    }
+
+    /// Looks at the list as this node has applied it. Nothing is applied meanwhile: `look` must be short and must not wait.
+    pub fn read<R>(&self, look: impl FnOnce(&ListState) -> R) -> R {
+        self.0.applied.read(look)
+    }
+
+    /// How far this node has applied the log, and a way to wait for more.
+    pub fn subscribe(&self) -> watch::Receiver<Position> {
+        self.0.applied.position()
+    }
+
+    /// The text with this digest, unless it was erased or never tabled.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn public_text(&self, digest: Hex32) -> io::Result<Option<PublicText>> {
+        self.0.log.public_text(digest).await
+    }
+
+    /// The envelope that is a leaf of the command log.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn envelope(&self, leaf: u64) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.envelopes(leaf, 1).await?.pop())
+    }
+
+    /// The envelopes that are leaves of the command log, from `first` on; at most `limit`, and at most some megabytes.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn envelopes(&self, first: u64, limit: usize) -> io::Result<Vec<Vec<u8>>> {
+        let indexes = self.0.applied.log_indexes(first, limit);
+        let (Some(start), Some(last)) = (indexes.first(), indexes.last()) else { return Ok(Vec::new()) };
+        let entries = self.0.log.entries(*start, last + 1, crate::wire::MESSAGE_MAX_BYTES).await?;
+        let mut wanted = indexes.iter().peekable();
+        let mut envelopes = Vec::with_capacity(indexes.len());
+        for entry in entries {
+            // Between two leaves lie entries that hold no accepted command.
+            if wanted.next_if(|index| **index == entry.log_id.index).is_some()
+                && let EntryPayload::Normal(command) = entry.payload
+            {
+                envelopes.push(command.submission().envelope.clone());
+            }
+        }
+        Ok(envelopes)
+    }
+
+    /// A channel to another voting member's node, shared with consensus, for other services of its peer port.
+    pub fn channel(&self, member: MemberId) -> Option<Channel> {
+        self.0.peers.channel(member)
+    }
+
+    /// How this node stands.
+    pub fn status(&self) -> ListStatus {
+        let metrics = self.0.raft.metrics().borrow_watched().clone();
+        let position = *self.0.applied.position().borrow();
+        let count = |index: Option<u64>| index.map_or(0, |index| index + 1);
+        ListStatus {
+            leader: metrics.current_leader.and_then(|node| self.0.voters.member(node)),
+            term: metrics.current_term,
+            log_entries: count(metrics.last_log_index),
+            committed_entries: count(metrics.local_committed.map(|id| id.index)),
+            applied_entries: position.applied,
+            commands: position.commands,
+            publications: position.publications,
+            quorum_age_ms: metrics
+                .last_quorum_acked
+                .map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            unreachable: self.0.peers.problems(),
+            stopped: metrics.running_state.err().map(|fatal| fatal.to_string()),
+        }
+    }
+
+    /// Hands leadership on, where this node has it, and stops. Takes at most some seconds.
+    pub async fn shutdown(&self) {
+        self.hand_over().await;
+        // It has stopped either way.
+        if let Err(error) = self.0.raft.shutdown().await {
+            tracing::warn!(%error, "raft did not stop cleanly");
+        }
+        self.0.log.close().await;
+    }
+
+    async fn hand_over(&self) {
+        let Inner { raft, peers, .. } = &*self.0;
+        let metrics = raft.metrics();
+        let heir = {
+            let now = metrics.borrow_watched();
+            if now.current_leader != Some(now.id) {
+                return;
+            }
+            let replication = now.replication.clone().unwrap_or_default();
+            let others = replication.into_iter().filter(|(node, _)| *node != peers.own().node);
+            others.max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index)).map(|(node, _)| node)
+        };
+        let Some(heir) = heir else { return };
+        if raft.trigger().transfer_leader(heir).await.is_err() {
+            return;
+        }
+        let own = peers.own().node;
+        let changed = raft.wait(Some(self.0.election_max));
+        // Whether it worked or not, this node goes: the others hold an election where it did not.
+        let _ = changed.metrics(|m| m.current_leader.is_some_and(|leader| leader != own), "handed over").await;
+    }
+}
+
+impl std::fmt::Debug for Consensus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consensus").field("member", &self.0.member).finish_non_exhaustive()
+    }
+}

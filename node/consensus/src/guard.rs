@@ -1,0 +1,282 @@
+//! What is asked of a message before openraft sees it. openraft trusts its leader; we do not.
+//!
+//! A lying leader can stall, omit or split; it must not be able to forge, to rewrite what is committed, or to stop a node.
+
+use std::sync::Arc;
+
+use comity_core::canonical::Hex32;
+use comity_core::genesis::Genesis;
+use comity_core::list::Refusal;
+use comity_core::{MemberId, Role};
+use comity_identity::Peer;
+use openraft::EntryPayload;
+
+use crate::log_store::LogStore;
+use crate::types::{LogId, Membership, NodeId, Vote, Voters};
+use crate::verify;
+use crate::wire::{AppendRequest, AppendResponse, InvalidMessage, Sender, TransferRequest, VoteRequest};
+
+/// How far a term may be ahead of the known one. Elections raise it by one; a liar could otherwise use up all the terms there
+/// are, and stop elections for good.
+const TERM_MAX_STEP: u64 = 1_000_000;
+
+/// Why a message from a peer was turned away.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Turned {
+    /// Without an identity there is nothing to say.
+    #[error("the connection has no identity: the peer port was put together wrongly")]
+    NoIdentity,
+    /// Not a node.
+    #[error("{0} is not a node: only nodes take part in consensus")]
+    NotANode(Role),
+    /// Not a voting member.
+    #[error("{0} is not a voting member of this federation")]
+    NotAVoter(MemberId),
+    /// Another federation.
+    #[error(
+        "{peer} runs genesis {theirs}, {own} runs genesis {ours}: compare the genesis files, one of the two is wrong"
+    )]
+    OtherFederation { peer: MemberId, theirs: Hex32, own: MemberId, ours: Hex32 },
+    /// Somebody else's name.
+    #[error("{peer} speaks as node {claimed}, but is node {actual}")]
+    OtherSender { peer: MemberId, claimed: NodeId, actual: NodeId },
+    /// Not what its type says.
+    #[error(transparent)]
+    Invalid(#[from] InvalidMessage),
+    /// A vote that is not the sender's.
+    #[error("{peer} sent a message under the vote of node {leader}")]
+    OthersVote { peer: MemberId, leader: NodeId },
+    /// Entries under a vote that no quorum gave.
+    #[error("{0} sent entries under a vote that is not committed")]
+    VoteNotCommitted(MemberId),
+    /// A term from nowhere.
+    #[error("{peer} is at term {term}, far beyond {known}")]
+    TermTooFar { peer: MemberId, term: u64, known: u64 },
+    /// The committed log would be rewritten.
+    #[error(
+        "{peer} would rewrite entry {index}, which is committed: it holds another log. Keep both nodes' files and call its operators"
+    )]
+    Rewrite { peer: MemberId, index: u64 },
+    /// A membership that the roster does not ask for.
+    #[error("{0} sent a membership that the roster does not ask for")]
+    OtherMembership(MemberId),
+    /// A command that does not hold. Both sides log this, so it does not quote the command.
+    #[error("{peer} sent a command that does not hold, at entry {index}: {}", refusal.reason())]
+    Forged { peer: MemberId, index: u64, refusal: Refusal },
+    /// A command that does not hold was handed in.
+    #[error("the command does not hold: {0}")]
+    Refused(Refusal),
+    /// Too many proposals at once.
+    #[error("{limit} commands are being proposed already: try again in a moment")]
+    Busy { limit: usize },
+    /// Nothing was committed in time.
+    #[error(
+        "the command was not committed within {0} ms: whether it will be is not known, and handing it in again is safe"
+    )]
+    TimedOut(u128),
+    /// This node's Raft has stopped.
+    #[error("this node takes no part in consensus until it is restarted: {0}")]
+    Stopped(String),
+    /// This node's log cannot be read.
+    #[error("this node cannot read its log: {0}")]
+    Log(std::io::Error),
+}
+
+/// Who checks, and for whom.
+pub(crate) struct Guard {
+    pub(crate) genesis: Arc<Genesis>,
+    pub(crate) voters: Voters,
+    pub(crate) membership: Membership,
+    pub(crate) own: Sender,
+    pub(crate) own_member: MemberId,
+    pub(crate) log: LogStore,
+}
+
+/// A sender whose certificate says who it says it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) member: MemberId,
+    node: NodeId,
+}
+
+impl Guard {
+    /// INVARIANT: federation and sender are what the certificate and this node's genesis say.
+    pub(crate) fn sender(&self, peer: Option<&Peer>, claimed: Sender) -> Result<Known, Turned> {
+        let peer = peer.ok_or(Turned::NoIdentity)?;
+        if peer.role() != Role::Node {
+            return Err(Turned::NotANode(peer.role()));
+        }
+        let member = peer.member;
+        if claimed.federation != self.own.federation {
+            let (theirs, ours) = (claimed.federation, self.own.federation);
+            return Err(Turned::OtherFederation { peer: member, theirs, own: self.own_member, ours });
+        }
+        let actual = self.voters.node(member).ok_or(Turned::NotAVoter(member))?;
+        if actual != claimed.node {
+            return Err(Turned::OtherSender { peer: member, claimed: claimed.node, actual });
+        }
+        Ok(Known { member, node: actual })
+    }
+
+    fn vote(&self, from: Known, vote: &Vote, known_term: u64) -> Result<(), Turned> {
+        let (peer, leader, term) = (from.member, vote.leader_id.node_id, vote.leader_id.term);
+        if leader != from.node {
+            return Err(Turned::OthersVote { peer, leader });
+        }
+        if term > known_term.saturating_add(TERM_MAX_STEP) {
+            return Err(Turned::TermTooFar { peer, term, known: known_term });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn vote_request(&self, from: Known, request: &VoteRequest, known_term: u64) -> Result<(), Turned> {
+        self.vote(from, &request.vote, known_term)
+    }
+
+    pub(crate) fn transfer(&self, from: Known, request: &TransferRequest, known_term: u64) -> Result<(), Turned> {
+        self.vote(from, request.from_leader(), known_term)
+    }
+
+    /// INVARIANT: after this, every entry's command was verified here, nothing that is committed here changes, and the
+    /// membership is the roster's.
+    pub(crate) async fn append(&self, from: Known, request: &AppendRequest, known_term: u64) -> Result<(), Turned> {
+        let peer = from.member;
+        self.vote(from, &request.vote, known_term)?;
+        if !request.vote.committed {
+            return Err(Turned::VoteNotCommitted(peer));
+        }
+        self.keeps_committed(peer, request).await?;
+        let commands = request.entries.iter().filter_map(|entry| match &entry.payload {
+            EntryPayload::Normal(command) => Some(command),
+            EntryPayload::Blank | EntryPayload::Membership(_) => None,
+        });
+        verify::all(&self.genesis, commands).await;
+        for entry in &request.entries {
+            match &entry.payload {
+                EntryPayload::Blank => {}
+                EntryPayload::Membership(membership) if *membership == self.membership => {}
+                EntryPayload::Membership(_) => return Err(Turned::OtherMembership(peer)),
+                EntryPayload::Normal(command) => {
+                    if let Err(refusal) = command.check(&self.genesis) {
+                        let (index, refusal) = (entry.log_id.index, refusal.clone());
+                        return Err(Turned::Forged { peer, index, refusal });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what lies at or below this node's committed position with what is sent.
+    async fn keeps_committed(&self, peer: MemberId, request: &AppendRequest) -> Result<(), Turned> {
+        let Some(committed) = self.log.committed() else { return Ok(()) };
+        let below = |id: &LogId| id.index <= committed.index;
+        let first = request.prev_log_id.as_ref().or(request.entries.first().map(|entry| &entry.log_id));
+        let Some(first) = first.filter(|id| below(id)).map(|id| id.index) else { return Ok(()) };
+        let last = request.entries.iter().map(|entry| &entry.log_id).filter(|id| below(id)).map(|id| id.index).max();
+        let end = last.unwrap_or(first) + 1;
+
+        let mut sent = request.entries.iter();
+        let mut next = first;
+        while next < end {
+            let held = self.log.entries(next, end, crate::wire::BATCH_MAX_BYTES).await.map_err(Turned::Log)?;
+            if held.is_empty() {
+                return Ok(());
+            }
+            for entry in &held {
+                let index = entry.log_id.index;
+                let same = match &request.prev_log_id {
+                    Some(prev) if prev.index == index => *prev == entry.log_id,
+                    _ => sent.next().is_some_and(|sent| *sent == *entry),
+                };
+                if !same {
+                    return Err(Turned::Rewrite { peer, index });
+                }
+                next = index + 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a peer's answer was not believed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MisledBy {
+    /// A conflict where there is nothing that could conflict.
+    #[error("conflict before the first entry")]
+    ConflictAtTheBeginning,
+    /// A conflict where it had confirmed the entry.
+    #[error(
+        "it confirmed entry {0} before and has it no more: its log was lost or rolled back, and it must not be believed"
+    )]
+    LostItsLog(u64),
+    /// A vote that is not higher.
+    #[error("vote {answered} is not higher than {asked}")]
+    NotHigher { asked: Vote, answered: Vote },
+    /// A term from nowhere.
+    #[error("term {term} is far beyond {known}")]
+    TermTooFar { term: u64, known: u64 },
+}
+
+fn term_of_answer(asked: &Vote, answered: &Vote) -> Result<(), MisledBy> {
+    let (term, known) = (answered.leader_id.term, asked.leader_id.term);
+    if term > known.saturating_add(TERM_MAX_STEP) { Err(MisledBy::TermTooFar { term, known }) } else { Ok(()) }
+}
+
+pub(crate) fn vote_answer(asked: &Vote, answered: &Vote) -> Result<(), MisledBy> {
+    term_of_answer(asked, answered)
+}
+
+/// What a peer has confirmed under one vote of this node.
+#[derive(Debug, Default)]
+pub(crate) struct Confirmed(Option<(Vote, u64)>);
+
+impl Confirmed {
+    /// Looks at an answer, and remembers what it confirms.
+    pub(crate) fn append_answer(&mut self, asked: &AppendAsked, answer: &AppendResponse) -> Result<(), MisledBy> {
+        let confirmed = self.0.filter(|(vote, _)| *vote == asked.vote).map(|(_, index)| index);
+        match (answer, asked.prev) {
+            (AppendResponse::Success, _) => {
+                if let Some(last) = asked.last.filter(|last| confirmed.is_none_or(|confirmed| confirmed < *last)) {
+                    self.0 = Some((asked.vote, last));
+                }
+                Ok(())
+            }
+            // It is never asked for; taken for nothing.
+            (AppendResponse::PartialSuccess(_), _) | (AppendResponse::Conflict, None) => {
+                // openraft would look for the conflicting position, and not find it.
+                Err(MisledBy::ConflictAtTheBeginning)
+            }
+            // openraft takes it for the end of the world.
+            (AppendResponse::Conflict, Some(prev)) if confirmed.is_some_and(|confirmed| prev <= confirmed) => {
+                Err(MisledBy::LostItsLog(prev))
+            }
+            (AppendResponse::Conflict, Some(_)) => Ok(()),
+            (AppendResponse::HigherVote(answered), _) if *answered > asked.vote => {
+                term_of_answer(&asked.vote, answered)
+            }
+            (AppendResponse::HigherVote(answered), _) => {
+                Err(MisledBy::NotHigher { asked: asked.vote, answered: *answered })
+            }
+        }
+    }
+}
+
+/// What of a request its answer is held against.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AppendAsked {
+    vote: Vote,
+    prev: Option<u64>,
+    last: Option<u64>,
+}
+
+impl From<&AppendRequest> for AppendAsked {
+    fn from(request: &AppendRequest) -> Self {
+        let prev = request.prev_log_id.as_ref().map(|id| id.index);
+        Self { vote: request.vote, prev, last: request.entries.last().map(|entry| entry.log_id.index).or(prev) }
+    }
+}
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;

@@ -1,0 +1,142 @@
+//! What openraft sends to other nodes, over their channels.
+//!
+//! Answers are looked at before openraft gets them: it takes what an answer says for true, and some answers would be the end
+//! of this node.
+
+use std::future::Future;
+use std::time::Duration;
+
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{Backoff, RPCOption};
+use openraft::raft::SnapshotResponse;
+use openraft::storage::Snapshot;
+use openraft::{BasicNode, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+
+use crate::guard::{self, AppendAsked, MisledBy};
+use crate::peers::{CallError, Peers, jitter};
+use crate::state_machine::NoSnapshot;
+use crate::types::{NodeId, RaftLeaderId, TypeConfig, Vote};
+use crate::wire::{
+    self, AppendRequest, AppendResponse, InvalidMessage, TransferRequest, TransferResponse, VoteRequest, VoteResponse,
+};
+
+/// How long a message with entries may take. A heartbeat's time would be too short for a batch that is synced to a busy disk,
+/// and what timed out would be sent again, whole.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
+const BACKOFF_MAX_MS: u64 = 1_000;
+
+type RpcError = RPCError<TypeConfig>;
+
+/// Makes a [`PeerNetwork`] for each other node.
+pub(crate) struct PeerNetworks(pub(crate) Peers);
+
+impl RaftNetworkFactory<TypeConfig> for PeerNetworks {
+    type Network = PeerNetwork;
+
+    async fn new_client(&mut self, target: NodeId, _node: &BasicNode) -> PeerNetwork {
+        PeerNetwork { peers: self.0.clone(), target }
+    }
+}
+
+/// The way to one other node.
+pub(crate) struct PeerNetwork {
+    peers: Peers,
+    target: NodeId,
+}
+
+impl PeerNetwork {
+    fn rpc_error(&self, action: RPCTypes, error: CallError) -> RpcError {
+        match error {
+            CallError::TimedOut { timeout_ms, .. } => RPCError::Timeout(Timeout {
+                action,
+                id: self.peers.own().node,
+                target: self.target,
+                timeout: Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(u64::MAX)),
+            }),
+            error => RPCError::Unreachable(Unreachable::new(&error)),
+        }
+    }
+
+    fn nonsense(&self, problem: InvalidMessage) -> RpcError {
+        RPCError::Unreachable(Unreachable::new(&CallError::Nonsense { node: self.target, problem }))
+    }
+
+    fn misled(&self, error: MisledBy) -> RpcError {
+        tracing::warn!(node = self.target, %error, "a peer's answer was not believed");
+        RPCError::Unreachable(Unreachable::new(&error))
+    }
+
+    async fn ask_for_vote(&self, rpc: VoteRequest, option: RPCOption, pre: bool) -> Result<VoteResponse, RpcError> {
+        let message = wire::from_vote_request(self.peers.own(), &rpc);
+        let answer = self
+            .peers
+            .call(self.target, option.soft_ttl(), message, |mut client, request| async move {
+                if pre { client.pre_vote(request).await } else { client.vote(request).await }
+            })
+            .await
+            .map_err(|error| self.rpc_error(RPCTypes::Vote, error))?;
+        let answer = wire::vote_response(answer).map_err(|problem| self.nonsense(problem))?;
+        guard::vote_answer(&rpc.vote, &answer.vote).map_err(|error| self.misled(error))?;
+        Ok(answer)
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for PeerNetwork {
+    type SnapshotData = NoSnapshot;
+
+    async fn append_entries(&mut self, rpc: AppendRequest, option: RPCOption) -> Result<AppendResponse, RpcError> {
+        let timeout = if rpc.entries.is_empty() { option.soft_ttl() } else { APPEND_TIMEOUT };
+        let asked = AppendAsked::from(&rpc);
+        let message = wire::from_append_request(self.peers.own(), &rpc);
+        let answer =
+            self.peers
+                .call(self.target, timeout, message, |mut client, request| async move {
+                    client.append_entries(request).await
+                })
+                .await
+                .map_err(|error| self.rpc_error(RPCTypes::AppendEntries, error))?;
+        let answer = wire::append_response(answer).map_err(|problem| self.nonsense(problem))?;
+        self.peers.believe(self.target, &asked, &answer).map_err(|error| self.misled(error))?;
+        Ok(answer)
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest, option: RPCOption) -> Result<VoteResponse, RpcError> {
+        self.ask_for_vote(rpc, option, false).await
+    }
+
+    async fn pre_vote(&mut self, rpc: VoteRequest, option: RPCOption) -> Result<VoteResponse, RpcError> {
+        self.ask_for_vote(rpc, option, true).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        _vote: Vote,
+        _snapshot: Snapshot<RaftLeaderId, NodeId, BasicNode, NoSnapshot>,
+        _cancel: impl Future<Output = ReplicationClosed> + openraft::OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        Err(StreamingError::Unreachable(Unreachable::from_string(
+            "snapshots of the list are not built: the log is kept whole",
+        )))
+    }
+
+    async fn transfer_leader(&mut self, req: TransferRequest, option: RPCOption) -> Result<TransferResponse, RpcError> {
+        let message = wire::from_transfer_request(self.peers.own(), &req);
+        let answer = self
+            .peers
+            .call(
+                self.target,
+                option.hard_ttl().max(Duration::from_secs(1)),
+                message,
+                |mut client, request| async move { client.transfer_leader(request).await },
+            )
+            .await
+            .map_err(|error| self.rpc_error(RPCTypes::TransferLeader, error))?;
+        wire::transfer_response(&req, answer).map_err(|problem| self.nonsense(problem))
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        let doubling = std::iter::successors(Some(50u64), |ms| Some((ms * 2).min(BACKOFF_MAX_MS)));
+        Some(Backoff::new(doubling.map(|ms| Duration::from_millis(jitter(ms)))))
+    }
+}

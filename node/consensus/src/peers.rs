@@ -1,0 +1,248 @@
+//! One HTTP/2 channel to the node of each other voting member.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use comity_core::MemberId;
+use comity_core::genesis::Genesis;
+use comity_identity::tls::TlsSetupError;
+use comity_identity::{ConnectorLimits, Credentials, Expectation, MemberConnector, SharedTrust, explain_tls_error};
+use comity_proto::v1::consensus_service_client::ConsensusServiceClient;
+use tokio::time::Instant;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+use tonic_types::StatusExt as _;
+
+use crate::guard::{AppendAsked, Confirmed, MisledBy};
+use crate::types::{NodeId, Voters};
+use crate::wire::{AppendResponse, InvalidMessage, MESSAGE_MAX_BYTES, Sender};
+
+/// Waits between attempts to reach a node that cannot be reached, in milliseconds; each is drawn between half and all of it.
+const BACKOFF_MIN_MS: u64 = 50;
+const BACKOFF_MAX_MS: u64 = 1_000;
+/// How often an open connection is asked whether it is alive, and how long it may take to answer.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Why the channels were not set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeersError {
+    /// The endpoint in the roster is no address.
+    #[error("{member}: `{endpoint}` in the genesis is not an address: expected host:port")]
+    Endpoint {
+        /// Whose.
+        member: MemberId,
+        /// What stands there.
+        endpoint: String,
+    },
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
+}
+
+/// Why a call to a peer came to nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum CallError {
+    /// It could not be reached just now and is not tried again yet.
+    #[error("{member} cannot be reached: {problem}")]
+    Resting { member: MemberId, problem: String },
+    /// No connection, or it broke.
+    #[error("{member} cannot be reached: {problem}")]
+    Unreachable { member: MemberId, problem: String },
+    /// No answer in time.
+    #[error("{member} did not answer within {timeout_ms} ms")]
+    TimedOut { member: MemberId, timeout_ms: u128 },
+    /// It answered that it will not.
+    #[error("{member} refused: {message}")]
+    Refused { member: MemberId, reason: String, message: String },
+    /// Its answer is not what it must be.
+    #[error("node {node} answered nonsense: {problem}")]
+    Nonsense { node: NodeId, problem: InvalidMessage },
+    /// This is no other voting member's node.
+    #[error("node {0} is not another node of this federation")]
+    NoSuchNode(NodeId),
+}
+
+/// The other voting members' nodes.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    own: Sender,
+    peers: Arc<BTreeMap<NodeId, Peer>>,
+}
+
+struct Peer {
+    member: MemberId,
+    channel: Channel,
+    gate: Mutex<Gate>,
+    confirmed: Mutex<Confirmed>,
+}
+
+/// Holds calls back from a peer that cannot be reached.
+#[derive(Debug, Default)]
+struct Gate {
+    failures: u32,
+    closed_until: Option<Instant>,
+    /// What was wrong last, so that it is logged once and not ten times a second.
+    problem: Option<String>,
+}
+
+impl Peers {
+    pub(crate) fn new(
+        genesis: &Genesis,
+        voters: &Voters,
+        own: NodeId,
+        credentials: &Credentials,
+        trust: &SharedTrust,
+    ) -> Result<Self, PeersError> {
+        let mut peers = BTreeMap::new();
+        for (node, member) in voters.iter().filter(|(node, _)| *node != own) {
+            let endpoint = genesis.member(member).map(|m| m.endpoint.clone()).unwrap_or_default();
+            let connector = MemberConnector::new(
+                credentials,
+                trust.clone(),
+                Expectation::node_of(member),
+                ConnectorLimits { connect_timeout_ms: 2_000, handshake_timeout_ms: 3_000 },
+            )?;
+            // The connector makes the TLS; the scheme keeps tonic from asking for its own.
+            let channel = Endpoint::from_shared(format!("http://{endpoint}"))
+                .map_err(|_| PeersError::Endpoint { member, endpoint })?
+                .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+                .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+                .keep_alive_while_idle(true)
+                .initial_stream_window_size(STREAM_WINDOW_BYTES)
+                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                .connect_with_connector_lazy(connector);
+            peers.insert(node, Peer { member, channel, gate: Mutex::default(), confirmed: Mutex::default() });
+        }
+        Ok(Self { own: Sender { federation: genesis.federation(), node: own }, peers: Arc::new(peers) })
+    }
+
+    /// How this node names itself.
+    pub(crate) fn own(&self) -> Sender {
+        self.own
+    }
+
+    /// The channel to a member's node, for other services of the peer port. Connects when it is used.
+    pub(crate) fn channel(&self, member: MemberId) -> Option<Channel> {
+        self.peers.values().find(|peer| peer.member == member).map(|peer| peer.channel.clone())
+    }
+
+    /// What keeps this node from reaching others, by member; those that it reaches are not in it.
+    pub(crate) fn problems(&self) -> BTreeMap<MemberId, String> {
+        self.peers.values().filter_map(|peer| peer.gate().problem.clone().map(|p| (peer.member, p))).collect()
+    }
+
+    /// Looks at what a peer answered to entries, before it is believed.
+    pub(crate) fn believe(&self, node: NodeId, asked: &AppendAsked, answer: &AppendResponse) -> Result<(), MisledBy> {
+        self.peers.get(&node).map_or(Ok(()), |peer| {
+            peer.confirmed.lock().unwrap_or_else(PoisonError::into_inner).append_answer(asked, answer)
+        })
+    }
+
+    /// Makes one call, within a time.
+    pub(crate) async fn call<Q, R, F>(
+        &self,
+        node: NodeId,
+        timeout: Duration,
+        message: Q,
+        call: impl FnOnce(ConsensusServiceClient<Channel>, Request<Q>) -> F,
+    ) -> Result<R, CallError>
+    where
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        let peer = self.peers.get(&node).ok_or(CallError::NoSuchNode(node))?;
+        peer.gate().admit(peer.member)?;
+        let client = ConsensusServiceClient::new(peer.channel.clone())
+            .max_decoding_message_size(MESSAGE_MAX_BYTES)
+            .max_encoding_message_size(MESSAGE_MAX_BYTES);
+        let mut request = Request::new(message);
+        // The far side stops working on it, too.
+        request.set_timeout(timeout);
+        match tokio::time::timeout(timeout, call(client, request)).await {
+            Ok(Ok(response)) => {
+                peer.gate().reached(peer.member);
+                Ok(response.into_inner())
+            }
+            Ok(Err(status)) => Err(peer.failed(&status, timeout)),
+            Err(_) => Err(CallError::TimedOut { member: peer.member, timeout_ms: timeout.as_millis() }),
+        }
+    }
+}
+
+impl Peer {
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, status: &Status, timeout: Duration) -> CallError {
+        let member = self.member;
+        // A status that came from the far side has no source; one that stands for a broken connection does.
+        if status.source().is_some() {
+            let problem = explain_tls_error(status).unwrap_or_else(|| deepest(status));
+            self.gate().missed(member, &problem);
+            return CallError::Unreachable { member, problem };
+        }
+        if matches!(status.code(), tonic::Code::DeadlineExceeded | tonic::Code::Cancelled) {
+            return CallError::TimedOut { member, timeout_ms: timeout.as_millis() };
+        }
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        let message = status.message().to_owned();
+        // What is wrong with one message says nothing about the peer, and may quote a command.
+        if !matches!(status.code(), tonic::Code::InvalidArgument | tonic::Code::ResourceExhausted) {
+            self.gate().missed(member, &message);
+        }
+        CallError::Refused { member, reason, message }
+    }
+}
+
+/// The innermost cause says what happened; what surrounds it says "transport error".
+fn deepest(status: &Status) -> String {
+    let mut cause: &dyn std::error::Error = status;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+impl Gate {
+    fn admit(&self, member: MemberId) -> Result<(), CallError> {
+        match self.closed_until {
+            Some(until) if Instant::now() < until => {
+                Err(CallError::Resting { member, problem: self.problem.clone().unwrap_or_default() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn reached(&mut self, member: MemberId) {
+        if self.problem.take().is_some() {
+            tracing::info!(%member, "peer reached");
+        }
+        self.failures = 0;
+        self.closed_until = None;
+    }
+
+    fn missed(&mut self, member: MemberId, problem: &str) {
+        let ceiling = (BACKOFF_MIN_MS << self.failures.min(8)).min(BACKOFF_MAX_MS);
+        self.failures = self.failures.saturating_add(1);
+        self.closed_until = Some(Instant::now() + Duration::from_millis(jitter(ceiling)));
+        if self.problem.as_deref() != Some(problem) {
+            tracing::warn!(%member, problem, "peer not reached");
+            self.problem = Some(problem.to_owned());
+        }
+    }
+}
+
+/// Between half of it and all of it, so that nodes which lost the same peer do not come back to it at one moment.
+pub(crate) fn jitter(milliseconds: u64) -> u64 {
+    let mut random = [0; 8];
+    // Without random bytes everybody waits half: worse, not wrong.
+    let _ = getrandom::fill(&mut random);
+    let half = milliseconds / 2;
+    half + u64::from_le_bytes(random) % (milliseconds - half + 1)
+}

@@ -1,0 +1,224 @@
+//! The peer port's `ConsensusService`: what other nodes say to this one, checked before openraft hears it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use comity_identity::Peer;
+use comity_proto::v1;
+use comity_proto::v1::consensus_service_server::{ConsensusService, ConsensusServiceServer};
+use openraft::errors::{ClientWriteError, RaftError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::guard::{Guard, Turned};
+use crate::types::{Command, NodeId, Raft};
+use crate::verify;
+use crate::wire::{self, MESSAGE_MAX_BYTES};
+
+/// How many commands this node proposes at one time.
+pub(crate) const MAX_PROPOSALS: usize = 1_024;
+/// How long a proposal that came from a peer may take.
+pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What became of a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proposed {
+    /// It is in the log for good, at this index.
+    Committed(u64),
+    /// Another node leads, as far as is known.
+    NotLeader(Option<NodeId>),
+}
+
+/// Puts commands into the log, where this node leads.
+#[derive(Clone)]
+pub(crate) struct Proposer {
+    raft: Raft,
+    permits: Arc<Semaphore>,
+}
+
+impl Proposer {
+    pub(crate) fn new(raft: Raft) -> Self {
+        Self { raft, permits: Arc::new(Semaphore::new(MAX_PROPOSALS)) }
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit, Turned> {
+        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Turned::Busy { limit: MAX_PROPOSALS })
+    }
+
+    /// Proposes a command that was checked.
+    pub(crate) async fn propose(&self, command: Command, timeout: Duration) -> Result<Proposed, Turned> {
+        let _permit = self.permit()?;
+        match tokio::time::timeout(timeout, self.raft.client_write(command)).await {
+            Err(_) => Err(Turned::TimedOut(timeout.as_millis())),
+            Ok(Ok(response)) => Ok(Proposed::Committed(response.log_id().index)),
+            Ok(Err(RaftError::APIError(
+                ClientWriteError::ForwardToLeader(forward) | ClientWriteError::LogEntryDiscarded(forward),
+            ))) => Ok(Proposed::NotLeader(forward.leader_id)),
+            // No membership is changed here and no condition set.
+            Ok(Err(RaftError::APIError(other))) => Err(Turned::Stopped(other.to_string())),
+            Ok(Err(RaftError::Fatal(fatal))) => Err(Turned::Stopped(fatal.to_string())),
+        }
+    }
+}
+
+/// The service, for the peer port. It takes who is speaking from the [`Peer`] in the request's extensions.
+#[derive(Clone)]
+pub struct PeerConsensus(Arc<Inner>);
+
+struct Inner {
+    raft: Raft,
+    guard: Guard,
+    proposer: Proposer,
+}
+
+impl PeerConsensus {
+    pub(crate) fn new(raft: Raft, guard: Guard, proposer: Proposer) -> Self {
+        Self(Arc::new(Inner { raft, guard, proposer }))
+    }
+
+    /// As a tonic service, with its message limits set.
+    pub fn into_server(self) -> ConsensusServiceServer<Self> {
+        ConsensusServiceServer::new(self)
+            .max_decoding_message_size(MESSAGE_MAX_BYTES)
+            .max_encoding_message_size(MESSAGE_MAX_BYTES)
+    }
+
+    fn term(&self) -> u64 {
+        use openraft::async_runtime::WatchReceiver as _;
+        self.0.raft.server_metrics().borrow_watched().vote.leader_id.term
+    }
+}
+
+fn stopped(error: impl std::fmt::Display) -> Turned {
+    Turned::Stopped(error.to_string())
+}
+
+#[tonic::async_trait]
+impl ConsensusService for PeerConsensus {
+    async fn append_entries(
+        &self,
+        request: Request<v1::AppendEntriesRequest>,
+    ) -> Result<Response<v1::AppendEntriesResponse>, Status> {
+        let Inner { raft, guard, .. } = &*self.0;
+        let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
+        let from = guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let message = wire::append_request(request.into_inner()).map_err(Turned::from)?;
+        guard.append(from, &message, self.term()).await?;
+        let answer = raft.append_entries(message).await.map_err(stopped)?;
+        Ok(Response::new(wire::from_append_response(&answer)))
+    }
+
+    async fn vote(&self, request: Request<v1::VoteRequest>) -> Result<Response<v1::VoteResponse>, Status> {
+        let Inner { raft, guard, .. } = &*self.0;
+        let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
+        let from = guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let message = wire::vote_request(request.into_inner()).map_err(Turned::from)?;
+        guard.vote_request(from, &message, self.term())?;
+        let answer = raft.vote(message).await.map_err(stopped)?;
+        Ok(Response::new(wire::from_vote_response(&answer)))
+    }
+
+    async fn pre_vote(&self, request: Request<v1::VoteRequest>) -> Result<Response<v1::VoteResponse>, Status> {
+        let Inner { raft, guard, .. } = &*self.0;
+        let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
+        let from = guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let message = wire::vote_request(request.into_inner()).map_err(Turned::from)?;
+        guard.vote_request(from, &message, self.term())?;
+        let answer = raft.pre_vote(message).await.map_err(stopped)?;
+        Ok(Response::new(wire::from_vote_response(&answer)))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
+        let Inner { raft, guard, .. } = &*self.0;
+        let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
+        let from = guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let message = wire::transfer_request(request.into_inner()).map_err(Turned::from)?;
+        guard.transfer(from, &message, self.term())?;
+        let answer = raft.handle_transfer_leader(message).await.map_err(stopped)?;
+        Ok(Response::new(wire::from_transfer_response(&answer)))
+    }
+
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
+        use v1::submit_response::Result as Answer;
+        let Inner { guard, proposer, .. } = &*self.0;
+        let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
+        guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let command = request.into_inner().command.ok_or(wire::InvalidMessage::Missing("command"));
+        let command = command.and_then(wire::command).map_err(Turned::from)?;
+        // INVARIANT: nothing is proposed that followers would turn away.
+        verify::all(&guard.genesis, std::iter::once(&command)).await;
+        if let Err(refusal) = command.check(&guard.genesis) {
+            return Err(Turned::Refused(refusal.clone()).into());
+        }
+        let answer = match proposer.propose(command, PROPOSE_TIMEOUT).await? {
+            Proposed::Committed(log_index) => Answer::Committed(v1::SubmitCommitted { log_index }),
+            Proposed::NotLeader(leader) => {
+                Answer::NotLeader(v1::SubmitNotLeader { leader_node_id: leader.unwrap_or_default() })
+            }
+        };
+        Ok(Response::new(v1::SubmitResponse { result: Some(answer) }))
+    }
+}
+
+impl Turned {
+    /// A stable upper-snake reason, for machines.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::NoIdentity => "NO_IDENTITY",
+            Self::NotANode(_) => "NOT_A_NODE",
+            Self::NotAVoter(_) => "NOT_A_VOTER",
+            Self::OtherFederation { .. } => "OTHER_FEDERATION",
+            Self::OtherSender { .. } => "OTHER_SENDER",
+            Self::Invalid(_) => "MESSAGE_INVALID",
+            Self::OthersVote { .. } => "OTHERS_VOTE",
+            Self::VoteNotCommitted(_) => "VOTE_NOT_COMMITTED",
+            Self::TermTooFar { .. } => "TERM_TOO_FAR",
+            Self::Rewrite { .. } => "COMMITTED_REWRITE",
+            Self::OtherMembership(_) => "OTHER_MEMBERSHIP",
+            Self::Forged { .. } => "COMMAND_FORGED",
+            Self::Refused(refusal) => refusal.reason(),
+            Self::Busy { .. } => "BUSY",
+            Self::TimedOut(_) => "NOT_COMMITTED_IN_TIME",
+            Self::Stopped(_) => "CONSENSUS_STOPPED",
+            Self::Log(_) => "LOG_UNREADABLE",
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::NoIdentity | Self::Log(_) => Code::Internal,
+            Self::NotANode(_) | Self::NotAVoter(_) | Self::OtherSender { .. } | Self::OthersVote { .. } => {
+                Code::PermissionDenied
+            }
+            Self::OtherFederation { .. } | Self::Rewrite { .. } => Code::FailedPrecondition,
+            Self::Busy { .. } => Code::ResourceExhausted,
+            Self::TimedOut(_) => Code::DeadlineExceeded,
+            Self::Stopped(_) => Code::Unavailable,
+            Self::Invalid(_)
+            | Self::VoteNotCommitted(_)
+            | Self::TermTooFar { .. }
+            | Self::OtherMembership(_)
+            | Self::Forged { .. }
+            | Self::Refused(_) => Code::InvalidArgument,
+        }
+    }
+
+    /// Whether it is a sign that something is wrong with the sender, or with this node.
+    fn is_alarming(&self) -> bool {
+        !matches!(self, Self::Busy { .. } | Self::TimedOut(_) | Self::Refused(_))
+    }
+}
+
+impl From<Turned> for Status {
+    fn from(turned: Turned) -> Self {
+        if turned.is_alarming() {
+            tracing::warn!(problem = %turned, "a peer's message was turned away");
+        }
+        let details = ErrorDetails::with_error_info(turned.reason(), "comity", std::collections::HashMap::new());
+        Status::with_error_details(turned.code(), turned.to_string(), details)
+    }
+}

@@ -1,0 +1,167 @@
+//! The types that openraft is told to work with.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use comity_core::MemberId;
+use comity_core::canonical::Hex32;
+use comity_core::genesis::Genesis;
+use comity_core::list::{Accepted, Checked, Refusal, Submission, check_accepted, check_submission};
+use comity_core::merkle;
+use openraft::BasicNode;
+use openraft::impls::leader_id_adv::LeaderId;
+
+openraft::declare_raft_types!(
+    /// Raft as this crate runs it: several leaders may follow each other in a term, so that two candidates do not block each
+    /// other, and the metadata of a node is its member's code, so that no address enters the log.
+    pub(crate) TypeConfig:
+        D = Command,
+        R = Outcome,
+        NodeId = u64,
+        Node = BasicNode,
+        AsyncRuntime = openraft_rt_tokio::TokioRuntime,
+);
+
+pub(crate) type NodeId = u64;
+pub(crate) type RaftLeaderId = LeaderId<u64, NodeId>;
+pub(crate) type LogId = openraft::LogId<RaftLeaderId>;
+pub(crate) type Vote = openraft::Vote<RaftLeaderId>;
+pub(crate) type Payload = openraft::EntryPayload<Command, NodeId, BasicNode>;
+pub(crate) type Entry = openraft::Entry<RaftLeaderId, Payload>;
+pub(crate) type Membership = openraft::Membership<NodeId, BasicNode>;
+pub(crate) type StoredMembership = openraft::StoredMembership<RaftLeaderId, NodeId, BasicNode>;
+pub(crate) type Raft = openraft::Raft<TypeConfig, crate::state_machine::StateMachine>;
+
+/// What a log entry carries: a command as it was handed in, and what the check of it found, once. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Command(Arc<CommandInner>);
+
+struct CommandInner {
+    submission: Submission,
+    source: Source,
+    checked: OnceLock<Result<Checked, Refusal>>,
+    text_digest: OnceLock<Option<Hex32>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// Handed in here or sent by a peer: its public part must be there.
+    Arriving,
+    /// Read back from this node's own log, where it was put after it had been checked: the public part may have been
+    /// erased since.
+    Stored,
+}
+
+impl Command {
+    pub(crate) fn arriving(submission: Submission) -> Self {
+        Self::new(submission, Source::Arriving)
+    }
+
+    pub(crate) fn stored(submission: Submission) -> Self {
+        Self::new(submission, Source::Stored)
+    }
+
+    fn new(submission: Submission, source: Source) -> Self {
+        let (checked, text_digest) = (OnceLock::new(), OnceLock::new());
+        Self(Arc::new(CommandInner { submission, source, checked, text_digest }))
+    }
+
+    pub(crate) fn submission(&self) -> &Submission {
+        &self.0.submission
+    }
+
+    /// The digest under which the text beside it is kept.
+    pub(crate) fn text_digest(&self) -> Option<Hex32> {
+        *self.0.text_digest.get_or_init(|| self.0.submission.public_text.as_ref().map(|text| text.digest()))
+    }
+
+    /// The RFC 9162 leaf hash of its envelope, by which a command is known wherever it turns up.
+    pub(crate) fn leaf_hash(&self) -> Hex32 {
+        match self.0.checked.get() {
+            Some(Ok(checked)) => checked.leaf_hash(),
+            _ => merkle::leaf_hash(&self.0.submission.envelope),
+        }
+    }
+
+    /// Roughly how much memory it takes, in bytes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let text = self.0.submission.public_text.as_ref().map_or(0, |text| text.bytes.len() + 32);
+        self.0.submission.envelope.len() + text
+    }
+
+    /// Form, federation, public part and signature, checked the first time and remembered.
+    ///
+    /// INVARIANT: an entry is appended only after its command passed this as [`Source::Arriving`], so that what is read back
+    /// and applied was complete when it came, and every node applies alike whether or not the text was erased meanwhile.
+    pub(crate) fn check(&self, genesis: &Genesis) -> Result<&Checked, &Refusal> {
+        let check = || match self.0.source {
+            Source::Arriving => check_submission(genesis, &self.0.submission),
+            Source::Stored => check_accepted(genesis, &self.0.submission.envelope),
+        };
+        self.0.checked.get_or_init(check).as_ref()
+    }
+
+    /// Whether [`Self::check`] has nothing left to do.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.0.checked.get().is_some()
+    }
+}
+
+impl PartialEq for Command {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.submission.envelope == other.0.submission.envelope
+    }
+}
+
+// INVARIANT: openraft logs entries; what a command says stays out of the logs.
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "command of {} bytes", self.size_bytes())
+    }
+}
+
+/// What applying an entry came to.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    /// A command was decided on.
+    Decided(Result<Accepted, Refusal>),
+    /// The entry held no command.
+    NoCommand,
+}
+
+/// The nodes that decide: the voting members of the genesis. A node's id is its member's place among them by code, from 1.
+#[derive(Debug, Clone)]
+pub(crate) struct Voters(Vec<MemberId>);
+
+impl Voters {
+    pub(crate) fn of(genesis: &Genesis) -> Self {
+        Self(genesis.voters().map(|m| m.member).collect())
+    }
+
+    pub(crate) fn node(&self, member: MemberId) -> Option<NodeId> {
+        self.0.iter().position(|m| *m == member).map(|place| place as NodeId + 1)
+    }
+
+    pub(crate) fn member(&self, node: NodeId) -> Option<MemberId> {
+        usize::try_from(node).ok().and_then(|n| n.checked_sub(1)).and_then(|place| self.0.get(place)).copied()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, MemberId)> {
+        self.0.iter().enumerate().map(|(place, member)| (place as NodeId + 1, *member))
+    }
+
+    /// The one membership that this federation has.
+    pub(crate) fn membership(&self) -> Membership {
+        Membership::from(self.nodes())
+    }
+
+    pub(crate) fn nodes(&self) -> std::collections::BTreeMap<NodeId, BasicNode> {
+        self.iter().map(|(node, member)| (node, BasicNode::new(member))).collect()
+    }
+}

@@ -1,0 +1,219 @@
+//! Several nodes in one process, over real sockets, real TLS and real files.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use comity_consensus::{Consensus, ConsensusConfig, OpenError, OpenLogError, Timing};
+use comity_core::genesis::Genesis;
+use comity_core::testing::{Federation, members};
+use comity_core::{MemberId, Role, Timestamp};
+use comity_identity::pki::{AUTHORITY_VALID_DAYS, Authority, days};
+use comity_identity::tls::server_config;
+use comity_identity::{
+    Acceptor, AcceptorLimits, Connection, ConnectorLimits, Credentials, Expectation, MemberConnector, Peer,
+    SharedTrust, TrustStore,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Runtime;
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+use tonic::transport::{Channel, Endpoint, Server};
+
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_jiff(jiff::Timestamp::now())
+}
+
+/// A federation whose members have authorities, folders and ports.
+pub(crate) struct World {
+    pub(crate) federation: Federation,
+    pub(crate) trust: SharedTrust,
+    pub(crate) authorities: BTreeMap<MemberId, Authority>,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+/// A member's running node, on threads of its own so that it can be killed.
+pub(crate) struct Node {
+    pub(crate) consensus: Consensus,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // A runtime that is dropped within another panics.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// As the peer port hands connections to tonic.
+struct Served(Connection);
+
+impl Connected for Served {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.0.peer.clone()
+    }
+}
+
+impl AsyncRead for Served {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Served {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl World {
+    /// `count` voting members.
+    pub(crate) fn new(count: usize) -> Self {
+        Self::edited(count, |_| {})
+    }
+
+    /// The same, its genesis edited.
+    pub(crate) fn edited(count: usize, edit: impl FnOnce(&mut comity_core::genesis::GenesisDocument)) -> Self {
+        let authorities: BTreeMap<MemberId, Authority> = members(count)
+            .into_iter()
+            .map(|member| {
+                let domain = format!("{}.comity.example", member.to_lowercase()).parse().unwrap();
+                (member, Authority::create(member, &domain, now(), AUTHORITY_VALID_DAYS).unwrap())
+            })
+            .collect();
+        let federation = Federation::with(count, |document| {
+            for row in &mut document.members {
+                row.roots_pem = vec![authorities[&row.member].certificate_pem().to_owned()];
+                row.endpoint = format!("127.0.0.1:{}", free_port());
+            }
+            edit(document);
+        });
+        let anchors: Vec<_> = authorities.values().map(Authority::anchors).collect();
+        let trust = SharedTrust::new(TrustStore::new(&anchors).unwrap());
+        Self { federation, trust, authorities, folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn folder(&self, member: MemberId) -> PathBuf {
+        self.folder.path().join(member.to_lowercase())
+    }
+
+    pub(crate) fn credentials(&self, member: MemberId, role: Role) -> Credentials {
+        let issued = self.authorities[&member].issue(role, "one", now(), days(7)).unwrap();
+        Credentials::from_pem(issued.chain_pem.as_bytes(), issued.key_pem.as_bytes()).unwrap()
+    }
+
+    pub(crate) fn config(&self, member: MemberId, genesis: Arc<Genesis>) -> ConsensusConfig {
+        ConsensusConfig {
+            folder: self.folder(member),
+            genesis,
+            member,
+            credentials: self.credentials(member, Role::Node),
+            trust: self.trust.clone(),
+            timing: Timing { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 1_000 },
+        }
+    }
+
+    /// Starts a member's node.
+    pub(crate) async fn start(&self, member: MemberId) -> Node {
+        self.start_with(member, Arc::clone(&self.federation.genesis)).await.unwrap()
+    }
+
+    /// Starts a member's node on some genesis.
+    pub(crate) async fn start_with(&self, member: MemberId, genesis: Arc<Genesis>) -> Result<Node, OpenError> {
+        let endpoint = self.federation.genesis.member(member).unwrap().endpoint.clone();
+        let config = self.config(member, genesis);
+        let tls =
+            server_config(&self.credentials(member, Role::Node), self.trust.clone(), Expectation::peers()).unwrap();
+        let trust = self.trust.clone();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let started = runtime.spawn(async move {
+            let consensus = open(config).await?;
+            let listener = listen(&endpoint);
+            let (acceptor, _refused) =
+                Acceptor::start(listener, tls, trust, AcceptorLimits::default(), CancellationToken::new());
+            let server = Server::builder().add_service(consensus.service().into_server());
+            tokio::spawn(server.serve_with_incoming(acceptor.map(|c| Ok::<_, io::Error>(Served(c)))));
+            consensus.start().await?;
+            Ok(consensus)
+        });
+        let started = started.await.unwrap();
+        match started {
+            Ok(consensus) => Ok(Node { consensus, runtime: Some(runtime) }),
+            Err(error) => {
+                runtime.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    /// A channel to a member's node, from any identity.
+    pub(crate) fn channel(&self, from: Credentials, to: MemberId) -> Channel {
+        let connector =
+            MemberConnector::new(&from, self.trust.clone(), Expectation::node_of(to), ConnectorLimits::default())
+                .unwrap();
+        let endpoint = &self.federation.genesis.member(to).unwrap().endpoint;
+        Endpoint::from_shared(format!("http://{endpoint}")).unwrap().connect_with_connector_lazy(connector)
+    }
+}
+
+/// Opens it, waiting a moment for a killed predecessor to let go of its file.
+async fn open(config: ConsensusConfig) -> Result<Consensus, OpenError> {
+    for _ in 0..100 {
+        match Consensus::open(config.clone()).await {
+            Err(OpenError::Log(OpenLogError::InUse { .. })) => tokio::time::sleep(Duration::from_millis(50)).await,
+            other => return other,
+        }
+    }
+    Consensus::open(config).await
+}
+
+fn listen(endpoint: &str) -> TcpListener {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(endpoint.parse().unwrap()).unwrap();
+    socket.listen(64).unwrap()
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Node {
+    /// Stops it in good order.
+    pub(crate) async fn stop(self) {
+        self.consensus.shutdown().await;
+    }
+
+    /// Stops it as a crash does: wherever its tasks are.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+}
+
+/// Waits until it is so; a panic after 20 seconds.
+pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !so() {
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}: not within 20 s");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,112 @@
+//! The access log: append-only, RFC 9162 hashing, one leaf for each access.
+//!
+//! [`AccessLog::append`] returns when the leaf is on disk and not before: nothing is answered that is not recorded. One
+//! task writes; whatever waits while it writes goes into its next transaction, so that a sync serves many callers. A
+//! failed transaction fails everybody in it and moves nothing; the next append tries again.
+//!
+//! The head is in memory and on disk. At opening they are made one from the stored hashes, and held against the last
+//! signed checkpoint; [`AccessLog::verify_stored`] computes everything again from the leaves.
+
+mod checkpoints;
+mod proofs;
+mod query;
+mod state;
+mod types;
+mod verify;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use comity_core::access::{AccessLeaf, AccessRecord};
+use comity_core::canonical::Hex32;
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+pub use query::{AccessFilter, Order};
+pub use types::{AccessLogError, Head, StoredLeaf, Tampering};
+pub use verify::{FAULTS_MAX, Verification};
+
+use crate::database::Database;
+use writer::{Append, PreparedLeaf, Writer};
+
+/// How many appends may wait; further ones wait for room.
+pub const QUEUE_MAX: usize = 1_024;
+/// The largest record, as JSON.
+pub const RECORD_MAX_BYTES: usize = 256 * 1024;
+
+/// A handle on the access log. Clones share one log.
+#[derive(Debug, Clone)]
+pub struct AccessLog {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    database: Database,
+    appends: mpsc::Sender<Append>,
+    head: watch::Receiver<Head>,
+    healthy: Arc<AtomicBool>,
+    closing: Arc<Notify>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl AccessLog {
+    /// Takes up the log where it was left.
+    pub(crate) async fn open(database: Database) -> Result<Self, AccessLogError> {
+        let frontier = state::restore(&mut *database.read().await?).await?;
+        let (appends, queue) = mpsc::channel(QUEUE_MAX);
+        let (head_sender, head) = watch::channel(Head { size: frontier.size(), root: frontier.root() });
+        let healthy = Arc::new(AtomicBool::new(true));
+        let closing = Arc::new(Notify::new());
+        let writer = Writer::new(database.clone(), frontier, head_sender, Arc::clone(&healthy));
+        let task = tokio::spawn(writer.run(queue, Arc::clone(&closing)));
+        let inner = Inner { database, appends, head, healthy, closing, writer: Mutex::new(Some(task)) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Appends one record. Returns the number of its leaf once that is on disk; a caller that does not wait for the answer
+    /// leaves the leaf in the log all the same.
+    ///
+    /// # Errors
+    /// The record is larger than [`RECORD_MAX_BYTES`], the disk did not take it, or the log is closed. What depended on it
+    /// must be refused.
+    pub async fn append(&self, record: AccessRecord) -> Result<u64, AccessLogError> {
+        let mut salt = [0; 32];
+        getrandom::fill(&mut salt).map_err(|_| AccessLogError::Random)?;
+        let leaf = AccessLeaf::new(&record, Hex32(salt));
+        if leaf.record.len() > RECORD_MAX_BYTES {
+            return Err(AccessLogError::TooLarge { bytes: leaf.record.len() });
+        }
+        let (done, answer) = oneshot::channel();
+        let append = Append { leaf: PreparedLeaf::new(&record, leaf), done };
+        self.inner.appends.send(append).await.map_err(|_| AccessLogError::Closed)?;
+        answer.await.map_err(|_| AccessLogError::Closed)?
+    }
+
+    /// Whether the last append could be written. For health checks alone: an unhealthy log recovers by being appended to.
+    pub fn is_healthy(&self) -> bool {
+        self.inner.healthy.load(Ordering::Acquire) && !self.inner.appends.is_closed()
+    }
+
+    /// How long the log is, and its root.
+    pub fn head(&self) -> Head {
+        *self.inner.head.borrow()
+    }
+
+    /// Changes whenever leaves were appended.
+    pub fn watch(&self) -> watch::Receiver<Head> {
+        self.inner.head.clone()
+    }
+
+    /// Writes what waits and takes nothing more.
+    pub(crate) async fn close(&self) {
+        self.inner.closing.notify_one();
+        if let Some(task) = self.inner.writer.lock().await.take() {
+            task.await.ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

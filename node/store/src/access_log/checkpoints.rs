@@ -1,0 +1,101 @@
+//! The log's own signed heads.
+
+use comity_core::checkpoint::{Checkpoint, SignedCheckpoint};
+use ed25519_dalek::SigningKey;
+use sqlx::sqlite::SqliteRow;
+
+use super::AccessLog;
+use super::types::{AccessLogError, Tampering};
+use crate::columns::{self, sql_int, sql_limit};
+use crate::database::Connection;
+
+impl AccessLog {
+    /// Signs the log as it is now and keeps the note. Where nothing was appended since the last one, and that one is by
+    /// this key for this origin, it is returned again.
+    ///
+    /// # Errors
+    /// A stored checkpoint of this size has another root, or the note could not be stored.
+    pub async fn checkpoint_now(&self, origin: &str, key: &SigningKey) -> Result<SignedCheckpoint, AccessLogError> {
+        let head = self.head();
+        let checkpoint = Checkpoint { origin: origin.to_owned(), size: head.size, root: head.root };
+        if let Some(latest) = self.latest_checkpoint().await?
+            && latest.checkpoint == checkpoint
+            && latest.verify(origin, &key.verifying_key()).is_ok()
+        {
+            return Ok(latest);
+        }
+        let mut signed = SignedCheckpoint::unsigned(checkpoint);
+        signed.sign(key);
+        let stored = signed.clone();
+        self.inner.database.write(move |connection| Box::pin(store(connection, stored))).await?;
+        Ok(signed)
+    }
+
+    /// The newest checkpoint, unless none was ever signed.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn latest_checkpoint(&self) -> Result<Option<SignedCheckpoint>, AccessLogError> {
+        latest(&mut *self.inner.database.read().await?).await
+    }
+
+    /// The checkpoints of sizes above `above`, in order; all of them from `None` on.
+    ///
+    /// # Errors
+    /// One could not be read.
+    pub async fn checkpoints(&self, above: Option<u64>, limit: usize) -> Result<Vec<SignedCheckpoint>, AccessLogError> {
+        page(&mut *self.inner.database.read().await?, above, limit).await
+    }
+}
+
+async fn store(connection: &mut Connection, signed: SignedCheckpoint) -> Result<(), AccessLogError> {
+    let size = signed.checkpoint.size;
+    let row = sqlx::query("SELECT size, note FROM access_checkpoint WHERE size = $1")
+        .bind(sql_int(size))
+        .fetch_optional(&mut *connection)
+        .await?;
+    // INVARIANT: no two roots are ever signed for one size.
+    if let Some(row) = row
+        && read(&row)?.checkpoint.root != signed.checkpoint.root
+    {
+        return Err(Tampering::Root { size }.into());
+    }
+    sqlx::query(
+        "INSERT INTO access_checkpoint (size, note) VALUES ($1, $2)
+         ON CONFLICT (size) DO UPDATE SET note = excluded.note",
+    )
+    .bind(sql_int(size))
+    .bind(signed.to_bytes())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn latest(connection: &mut Connection) -> Result<Option<SignedCheckpoint>, AccessLogError> {
+    let row = sqlx::query("SELECT size, note FROM access_checkpoint ORDER BY size DESC LIMIT 1")
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| read(&row)).transpose()
+}
+
+pub(super) async fn page(
+    connection: &mut Connection,
+    above: Option<u64>,
+    limit: usize,
+) -> Result<Vec<SignedCheckpoint>, AccessLogError> {
+    let rows = sqlx::query("SELECT size, note FROM access_checkpoint WHERE size > $1 ORDER BY size LIMIT $2")
+        .bind(above.map_or(-1, sql_int))
+        .bind(sql_limit(limit))
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> Result<SignedCheckpoint, AccessLogError> {
+    let size = columns::count(row, "size")?;
+    let note = columns::bytes(row, "note")?;
+    match SignedCheckpoint::from_bytes(&note) {
+        Ok(signed) if signed.checkpoint.size == size => Ok(signed),
+        _ => Err(Tampering::Checkpoint { size }.into()),
+    }
+}

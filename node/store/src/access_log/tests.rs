@@ -1,0 +1,337 @@
+use std::time::Instant;
+
+use comity_core::access::{Outcome, Touched};
+use comity_core::checkpoint::SignedCheckpoint;
+use comity_core::merkle;
+use ed25519_dalek::SigningKey;
+
+use super::*;
+use crate::NationalStore;
+use crate::error::OpenError;
+use crate::test_store::{FEDERATION, TestStore, at, member, person};
+
+const ORIGIN: &str = "fr.comity.example/access-log/1";
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[3; 32])
+}
+
+fn access(n: i64) -> AccessRecord {
+    AccessRecord {
+        at: at(n),
+        who: Some(person("operator", &format!("desk-{}", n % 3))),
+        member: Some(member(if n % 2 == 0 { "FR" } else { "DE" })),
+        from: "127.0.0.1:4000".to_owned(),
+        action: if n % 5 == 0 { "GetProposal" } else { "ListProposals" }.to_owned(),
+        outcome: if n % 4 == 0 { Outcome::Denied } else { Outcome::Allowed },
+        reason: None,
+        touched: vec![
+            Touched::resource(format!("R-{}", n % 7)),
+            Touched::resource(format!("R-{}", n % 7)),
+            Touched::resource("R-all"),
+        ],
+        request_id: None,
+        count: 1,
+    }
+}
+
+async fn filled(leaves: i64) -> TestStore {
+    let test = TestStore::new().await;
+    for n in 0..leaves {
+        assert_eq!(test.store.access_log().append(access(n)).await.unwrap(), n as u64);
+    }
+    test
+}
+
+#[tokio::test]
+async fn a_leaf_says_what_was_appended() {
+    let test = filled(5).await;
+    let log = test.store.access_log();
+    let leaves = log.leaves(1, 2).await.unwrap();
+    assert_eq!(leaves.iter().map(|leaf| leaf.n).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(leaves[0].record().unwrap(), access(1));
+    assert_eq!(leaves[0].leaf.hash(), leaves[0].hash);
+    assert_ne!(leaves[0].leaf.salt, leaves[1].leaf.salt);
+    let hashes = log.leaves(0, 100).await.unwrap().into_iter().map(|leaf| leaf.hash);
+    assert_eq!(log.head(), Head { size: 5, root: merkle::root_of(hashes) });
+    let test = test.reopen().await;
+    assert_eq!(test.store.access_log().head().size, 5);
+    assert_eq!(test.store.access_log().append(access(5)).await.unwrap(), 5);
+    assert!(test.store.access_log().verify_stored().await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn queries_find_by_person_partner_record_time_and_outcome() {
+    let test = filled(60).await;
+    let log = test.store.access_log();
+    let find = async |filter: AccessFilter, order, after, limit| {
+        log.query(&filter, order, after, limit).await.unwrap().iter().map(|leaf| leaf.n).collect::<Vec<_>>()
+    };
+    let all = AccessFilter::default();
+    assert_eq!(find(all.clone(), Order::NewestFirst, None, 3).await, [59, 58, 57]);
+    assert_eq!(find(all.clone(), Order::NewestFirst, Some(57), 2).await, [56, 55]);
+    assert_eq!(find(all.clone(), Order::OldestFirst, Some(57), 9).await, [58, 59]);
+    let filter = AccessFilter {
+        who: Some(person("operator", "desk-0")),
+        member: Some(member("DE")),
+        action: Some("ListProposals".to_owned()),
+        outcome: Some(Outcome::Allowed),
+        since: Some(at(3)),
+        until: Some(at(27)),
+        resource: None,
+    };
+    assert_eq!(find(filter.clone(), Order::OldestFirst, None, 9).await, [3, 9, 21]);
+    let one = AccessFilter { resource: Some("R-2".to_owned()), ..filter };
+    assert_eq!(find(one, Order::OldestFirst, None, 9).await, [9]);
+    let none = AccessFilter { resource: Some("R-%".to_owned()), ..all };
+    assert!(find(none, Order::OldestFirst, None, 9).await.is_empty());
+}
+
+#[tokio::test]
+async fn proofs_hold_for_every_size() {
+    let test = filled(23).await;
+    let log = test.store.access_log();
+    let leaves: Vec<Hex32> = log.leaves(0, 100).await.unwrap().into_iter().map(|leaf| leaf.hash).collect();
+    for size in 0..=23_u64 {
+        let root = log.root_at(size).await.unwrap();
+        assert_eq!(root, merkle::root_of(leaves.iter().take(size as usize).copied()));
+        let consistency = log.prove_consistency(size, 23).await.unwrap();
+        assert!(merkle::check_consistency(&consistency, 23, log.head().root, size, root), "{size}");
+        for n in 0..size {
+            let inclusion = log.prove_inclusion(size, n).await.unwrap();
+            assert!(merkle::check_inclusion(&inclusion, size, root, n, leaves[n as usize]), "{n} of {size}");
+        }
+    }
+    assert!(matches!(log.prove_inclusion(24, 1).await, Err(AccessLogError::BeyondEnd { asked: 24, size: 23 })));
+    assert!(matches!(log.prove_inclusion(5, 5).await, Err(AccessLogError::BeyondEnd { asked: 5, size: 5 })));
+    assert!(matches!(log.prove_consistency(9, 5).await, Err(AccessLogError::BeyondEnd { asked: 9, size: 5 })));
+}
+
+#[tokio::test]
+async fn checkpoints_are_signed_once_for_each_size() {
+    let test = filled(3).await;
+    let log = test.store.access_log();
+    assert!(log.latest_checkpoint().await.unwrap().is_none());
+    let first = log.checkpoint_now(ORIGIN, &key()).await.unwrap();
+    assert_eq!(first.verify(ORIGIN, &key().verifying_key()), Ok(()));
+    assert_eq!(first.checkpoint.size, 3);
+    assert_eq!(log.checkpoint_now(ORIGIN, &key()).await.unwrap(), first);
+    // A new key signs the same head again.
+    let other = SigningKey::from_bytes(&[4; 32]);
+    let signed = log.checkpoint_now(ORIGIN, &other).await.unwrap();
+    assert_eq!(signed.verify(ORIGIN, &other.verifying_key()), Ok(()));
+    log.append(access(3)).await.unwrap();
+    let second = log.checkpoint_now(ORIGIN, &other).await.unwrap();
+    assert_eq!(log.latest_checkpoint().await.unwrap(), Some(second.clone()));
+    let sizes = |notes: Vec<SignedCheckpoint>| notes.iter().map(|note| note.checkpoint.size).collect::<Vec<_>>();
+    assert_eq!(sizes(log.checkpoints(None, 10).await.unwrap()), [3, 4]);
+    assert_eq!(sizes(log.checkpoints(Some(3), 10).await.unwrap()), [4]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_share_a_transaction_and_each_gets_its_leaf() {
+    let test = TestStore::new().await;
+    let tasks: Vec<_> = (0..50)
+        .map(|task| {
+            let log = test.store.access_log().clone();
+            tokio::spawn(async move {
+                let mut mine = Vec::new();
+                for n in 0..10 {
+                    let record = access(task * 10 + n);
+                    mine.push((log.append(record.clone()).await.unwrap(), record));
+                }
+                mine
+            })
+        })
+        .collect();
+    let mut got = Vec::new();
+    for task in tasks {
+        got.extend(task.await.unwrap());
+    }
+    got.sort_by_key(|(n, _)| *n);
+    assert_eq!(got.iter().map(|(n, _)| *n).collect::<Vec<_>>(), (0..500).collect::<Vec<_>>());
+    let stored = test.store.access_log().leaves(0, 1000).await.unwrap();
+    for ((n, record), leaf) in got.iter().zip(stored) {
+        assert_eq!((*n, record), (leaf.n, &leaf.record().unwrap()));
+    }
+    assert!(test.store.access_log().verify_stored().await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_outlives_a_crash() {
+    let test = filled(9).await;
+    test.store.access_log().checkpoint_now(ORIGIN, &key()).await.unwrap();
+    let (_folder, path) = test.crash_copy();
+    let after = NationalStore::open(&path, member("FR"), FEDERATION).await.unwrap();
+    assert_eq!(after.access_log().head(), test.store.access_log().head());
+    assert!(after.access_log().verify_stored().await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_its_leaf() {
+    let test = TestStore::new().await;
+    for n in 0..50 {
+        let log = test.store.access_log().clone();
+        let call = tokio::spawn(async move { log.append(access(n)).await });
+        tokio::task::yield_now().await;
+        call.abort();
+    }
+    let log = test.store.access_log();
+    let last = log.append(access(99)).await.unwrap();
+    assert_eq!(log.head().size, last + 1);
+    assert!(log.verify_stored().await.unwrap().is_sound());
+    // Closing writes what waits and takes nothing more.
+    test.store.close().await;
+    assert!(matches!(log.append(access(1)).await, Err(AccessLogError::Closed)));
+    assert!(!log.is_healthy());
+}
+
+#[tokio::test]
+async fn a_failing_disk_fails_everybody_and_is_forgotten_when_it_works_again() {
+    let test = filled(3).await;
+    let log = test.store.access_log();
+    let before = log.head();
+    test.tamper("CREATE TRIGGER full BEFORE INSERT ON access_hash BEGIN SELECT RAISE(ROLLBACK, 'disk full'); END")
+        .await;
+    let tasks: Vec<_> = (0..20)
+        .map(|n| {
+            let log = log.clone();
+            tokio::spawn(async move { log.append(access(n)).await })
+        })
+        .collect();
+    for task in tasks {
+        let failed = task.await.unwrap();
+        assert!(matches!(failed, Err(AccessLogError::Unwritable(_))), "{failed:?}");
+    }
+    assert!(!log.is_healthy());
+    assert_eq!(log.head(), before);
+    test.tamper("DROP TRIGGER full").await;
+    assert_eq!(log.append(access(3)).await.unwrap(), 3);
+    assert!(log.is_healthy());
+    assert!(log.verify_stored().await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn a_record_that_is_too_large_is_refused_alone() {
+    let test = TestStore::new().await;
+    let mut large = access(1);
+    large.touched = (0..20_000).map(|n| Touched::resource(format!("R-{n}"))).collect();
+    let refused = test.store.access_log().append(large).await;
+    assert!(matches!(refused, Err(AccessLogError::TooLarge { .. })));
+    let mut wide = access(1);
+    wide.touched = (0..3_000).map(|n| Touched::resource(format!("R-{n}"))).collect();
+    assert_eq!(test.store.access_log().append(wide).await.unwrap(), 0);
+    assert!(test.store.access_log().verify_stored().await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn every_way_to_change_the_past_is_found() {
+    let cases: [(&'static str, Tampering); 9] = [
+        ("UPDATE access_leaf SET record = replace(record, 'denied', 'failed') WHERE n = 4", Tampering::Leaf { n: 4 }),
+        ("UPDATE access_leaf SET salt = zeroblob(32) WHERE n = 4", Tampering::Leaf { n: 4 }),
+        ("UPDATE access_leaf SET salt = x'00' WHERE n = 4", Tampering::Leaf { n: 4 }),
+        (
+            "DELETE FROM access_touched WHERE n = 4; DELETE FROM access_leaf WHERE n = 4",
+            Tampering::MissingLeaf { n: 4 },
+        ),
+        ("UPDATE access_leaf SET who = NULL WHERE n = 4", Tampering::Columns { n: 4 }),
+        ("DELETE FROM access_touched WHERE n = 4", Tampering::Columns { n: 4 }),
+        ("UPDATE access_hash SET hash = zeroblob(32) WHERE idx = 2", Tampering::StoredHash { index: 2 }),
+        ("DELETE FROM access_hash WHERE idx = 2", Tampering::StoredHash { index: 2 }),
+        ("UPDATE access_checkpoint SET note = x'00'", Tampering::Checkpoint { size: 9 }),
+    ];
+    for (sql, expected) in cases {
+        let test = filled(9).await;
+        let log = test.store.access_log();
+        log.checkpoint_now(ORIGIN, &key()).await.unwrap();
+        log.append(access(9)).await.unwrap();
+        assert!(log.verify_stored().await.unwrap().is_sound());
+        test.tamper(sql).await;
+        let found = log.verify_stored().await.unwrap();
+        assert_eq!(found.faults.first(), Some(&expected), "{sql}: {:?}", found.faults);
+    }
+}
+
+/// An administrator who knows the format and computes every hash anew.
+async fn rewritten(with_checkpoints: bool) -> TestStore {
+    let test = filled(9).await;
+    test.store.access_log().checkpoint_now(ORIGIN, &key()).await.unwrap();
+    let forged = TestStore::new().await;
+    for n in 0..9 {
+        let n = if n == 4 { 44 } else { n };
+        forged.store.access_log().append(access(n)).await.unwrap();
+    }
+    if with_checkpoints {
+        let stolen = SigningKey::from_bytes(&[9; 32]);
+        forged.store.access_log().checkpoint_now(ORIGIN, &stolen).await.unwrap();
+    }
+    let attach = format!("ATTACH '{}' AS forged", forged.path().display());
+    let tables = ["access_touched", "access_leaf", "access_hash", "access_checkpoint"];
+    let tables = &tables[..if with_checkpoints { 4 } else { 3 }];
+    let deletes: String = tables.iter().map(|table| format!("DELETE FROM {table};")).collect();
+    let inserts: String =
+        tables.iter().rev().map(|table| format!("INSERT INTO {table} SELECT * FROM forged.{table};")).collect();
+    test.tamper(format!("{attach}; PRAGMA foreign_keys = OFF; BEGIN; {deletes} {inserts} COMMIT;").leak()).await;
+    test
+}
+
+#[tokio::test]
+async fn a_rewrite_is_found_against_the_checkpoints_and_the_running_node() {
+    let test = rewritten(false).await;
+    let found = test.store.access_log().verify_stored().await.unwrap();
+    assert_eq!(found.faults, [Tampering::Root { size: 9 }, Tampering::Head]);
+    let test = rewritten(true).await;
+    let found = test.store.access_log().verify_stored().await.unwrap();
+    assert_eq!((found.faults.as_slice(), found.checkpoints), ([Tampering::Head].as_slice(), 1));
+}
+
+#[tokio::test]
+async fn a_log_that_contradicts_its_checkpoint_does_not_open() {
+    let cases: [(&'static str, Tampering); 5] = [
+        (
+            "DELETE FROM access_touched WHERE n >= 7; DELETE FROM access_leaf WHERE n >= 7;
+             DELETE FROM access_hash WHERE idx >= 11",
+            Tampering::Shorter { size: 7, checkpoint: 9 },
+        ),
+        ("DELETE FROM access_hash WHERE idx = 16", Tampering::StoredHash { index: 16 }),
+        ("UPDATE access_hash SET hash = zeroblob(32) WHERE idx = 14", Tampering::Root { size: 9 }),
+        ("UPDATE access_leaf SET record = replace(record, 'desk-0', 'desk-1') WHERE n = 9", Tampering::Leaf { n: 9 }),
+        ("UPDATE access_checkpoint SET note = x'00'", Tampering::Checkpoint { size: 9 }),
+    ];
+    for (sql, expected) in cases {
+        let test = filled(9).await;
+        test.store.access_log().checkpoint_now(ORIGIN, &key()).await.unwrap();
+        test.store.access_log().append(access(9)).await.unwrap();
+        test.tamper(sql).await;
+        test.store.close().await;
+        let (_folder, path) = test.closed_copy();
+        match NationalStore::open(&path, member("FR"), FEDERATION).await {
+            Err(OpenError::AccessLog(AccessLogError::Tampered(found))) => assert_eq!(found, expected, "{sql}"),
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_fast_it_is() {
+    let test = TestStore::new().await;
+    for clients in [1_i64, 16, 64, 256] {
+        let each = 2_000 / clients;
+        let began = Instant::now();
+        let tasks: Vec<_> = (0..clients)
+            .map(|_| {
+                let log = test.store.access_log().clone();
+                tokio::spawn(async move {
+                    for n in 0..each {
+                        log.append(access(n)).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let per_second = (each * clients) as f64 / began.elapsed().as_secs_f64();
+        println!("access log: {clients} clients, {per_second:.0} appends/s");
+    }
+}

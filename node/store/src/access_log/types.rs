@@ -1,0 +1,142 @@
+//! What the access log returns, and what can be wrong with it.
+
+use std::sync::Arc;
+
+use comity_core::access::{AccessLeaf, AccessRecord};
+use comity_core::canonical::{self, Hex32, InvalidJson};
+
+use super::RECORD_MAX_BYTES;
+use crate::error::StoreError;
+
+/// What the log is at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// How many leaves.
+    pub size: u64,
+    /// The RFC 9162 root over them.
+    pub root: Hex32,
+}
+
+/// A leaf as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredLeaf {
+    /// Its number, from 0.
+    pub n: u64,
+    /// Salt and record.
+    pub leaf: AccessLeaf,
+    /// The hash that was stored with it.
+    pub hash: Hex32,
+}
+
+impl StoredLeaf {
+    /// What the leaf says.
+    ///
+    /// # Errors
+    /// It is no access record: something else than comity wrote it.
+    pub fn record(&self) -> Result<AccessRecord, InvalidJson> {
+        canonical::from_slice(&self.leaf.record)
+    }
+}
+
+/// A sign that something else than comity changed the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Tampering {
+    /// The log ends before a checkpoint that was signed for it.
+    #[error("it has {size} leaves, and a checkpoint was signed for {checkpoint}")]
+    Shorter {
+        /// How many there are.
+        size: u64,
+        /// How many there were.
+        checkpoint: u64,
+    },
+    /// What is stored does not have the root that was signed.
+    #[error("its first {size} leaves do not have the root of the checkpoint that was signed for them")]
+    Root {
+        /// The checkpoint's size.
+        size: u64,
+    },
+    /// A stored checkpoint cannot be read.
+    #[error("the checkpoint at {size} is not what was signed")]
+    Checkpoint {
+        /// The checkpoint's size.
+        size: u64,
+    },
+    /// A leaf is gone.
+    #[error("leaf {n} is missing")]
+    MissingLeaf {
+        /// Which.
+        n: u64,
+    },
+    /// A leaf was edited.
+    #[error("leaf {n} does not have its hash")]
+    Leaf {
+        /// Which.
+        n: u64,
+    },
+    /// The columns by which a leaf is found contradict it.
+    #[error("leaf {n} would be found under something else than it says")]
+    Columns {
+        /// Which.
+        n: u64,
+    },
+    /// A hash of the tree is gone or another.
+    #[error("stored hash {index} is missing or not that of its leaves")]
+    StoredHash {
+        /// Which, in the order of storage.
+        index: u64,
+    },
+    /// There are more hashes than leaves.
+    #[error("hashes are stored beyond the last leaf")]
+    BeyondLastLeaf,
+    /// The leaves on disk are not those that this process appended to.
+    #[error("it was rewritten while the node was running")]
+    Head,
+}
+
+/// Why the access log did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AccessLogError {
+    /// The disk did not take the leaf.
+    #[error("the access log could not be written, so nothing may be answered: see whether the disk is full or broken")]
+    Unwritable(#[source] Arc<StoreError>),
+    /// It could not be read.
+    #[error("the access log could not be read")]
+    Unreadable(#[source] Arc<StoreError>),
+    /// The node is stopping.
+    #[error("the access log is closed: the node is stopping")]
+    Closed,
+    /// The system gave no random bytes for the salt.
+    #[error("the system gave no random bytes for the leaf's salt")]
+    Random,
+    /// The record touches too much.
+    #[error("the access record has {bytes} bytes: at most {RECORD_MAX_BYTES}; touch fewer records at once")]
+    TooLarge {
+        /// How many it has.
+        bytes: usize,
+    },
+    /// Something else than comity changed it.
+    #[error(
+        "the access log was tampered with: {0}; keep the disk as evidence and compare with a checkpoint held elsewhere"
+    )]
+    Tampered(#[from] Tampering),
+    /// The log is not that long.
+    #[error("{asked} is not in the access log's first {size} leaves")]
+    BeyondEnd {
+        /// What was asked for: a leaf or a size.
+        asked: u64,
+        /// How many leaves there are, or were to be considered.
+        size: u64,
+    },
+}
+
+impl From<StoreError> for AccessLogError {
+    fn from(error: StoreError) -> Self {
+        Self::Unreadable(Arc::new(error))
+    }
+}
+
+impl From<sqlx::Error> for AccessLogError {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::from(error).into()
+    }
+}

@@ -1,0 +1,201 @@
+//! The one task that appends: many leaves to a transaction.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use comity_core::access::{AccessLeaf, AccessRecord};
+use comity_core::canonical::Hex32;
+use comity_core::merkle::Frontier;
+use sqlx::{QueryBuilder, Sqlite};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::state;
+use super::types::{AccessLogError, Head};
+use crate::columns::sql_int;
+use crate::database::{Connection, Database};
+use crate::error::StoreError;
+
+/// The most leaves in one transaction.
+const BATCH_MAX_LEAVES: usize = 256;
+/// SQLite takes 32,766 parameters to a statement; the widest row here has nine.
+const INSERT_MAX_ROWS: usize = 1_000;
+
+/// A record on its way into the log.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) leaf: PreparedLeaf,
+    pub(super) done: oneshot::Sender<Result<u64, AccessLogError>>,
+}
+
+/// A leaf and the columns by which it is found.
+#[derive(Debug)]
+pub(super) struct PreparedLeaf {
+    leaf: AccessLeaf,
+    hash: Hex32,
+    keys: LeafKeys,
+}
+
+/// What queries look for, taken from the record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LeafKeys {
+    pub(super) at: i64,
+    pub(super) who: Option<String>,
+    pub(super) member: Option<String>,
+    pub(super) action: String,
+    pub(super) outcome: String,
+    /// Sorted, each once.
+    pub(super) resources: Vec<String>,
+}
+
+impl LeafKeys {
+    pub(super) fn of(record: &AccessRecord) -> Self {
+        let mut resources: Vec<String> = record.touched.iter().map(|touched| touched.resource.clone()).collect();
+        resources.sort_unstable();
+        resources.dedup();
+        Self {
+            at: record.at.as_micros(),
+            who: record.who.as_ref().map(ToString::to_string),
+            member: record.member.map(|member| member.as_str().to_owned()),
+            action: record.action.clone(),
+            outcome: record.outcome.as_str().to_owned(),
+            resources,
+        }
+    }
+}
+
+impl PreparedLeaf {
+    pub(super) fn new(record: &AccessRecord, leaf: AccessLeaf) -> Self {
+        Self { hash: leaf.hash(), keys: LeafKeys::of(record), leaf }
+    }
+}
+
+pub(super) struct Writer {
+    database: Database,
+    frontier: Frontier,
+    /// Whether the disk may be ahead: after a failed commit nobody knows which side of it the disk is on.
+    doubtful: bool,
+    head: watch::Sender<Head>,
+    healthy: Arc<AtomicBool>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        database: Database,
+        frontier: Frontier,
+        head: watch::Sender<Head>,
+        healthy: Arc<AtomicBool>,
+    ) -> Self {
+        Self { database, frontier, doubtful: false, head, healthy }
+    }
+
+    /// Runs until every handle is gone, or until told to close and nothing waits any more.
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Append>, closing: Arc<Notify>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX_LEAVES);
+        loop {
+            let received = tokio::select! {
+                biased;
+                () = closing.notified() => {
+                    queue.close();
+                    continue;
+                }
+                received = queue.recv_many(&mut batch, BATCH_MAX_LEAVES) => received,
+            };
+            if received == 0 {
+                return;
+            }
+            let (leaves, waiting): (Vec<_>, Vec<_>) = batch.drain(..).map(|append| (append.leaf, append.done)).unzip();
+            let result = self.commit(leaves).await;
+            self.healthy.store(result.is_ok(), Ordering::Release);
+            if let Err(error) = &result {
+                tracing::error!(leaves = waiting.len(), error = %cause(error), "access log not written");
+            }
+            for (done, offset) in waiting.into_iter().zip(0..) {
+                // Whoever went away has its leaf all the same.
+                done.send(result.clone().map(|first| first + offset)).ok();
+            }
+        }
+    }
+
+    /// Writes the leaves; returns the number of the first.
+    async fn commit(&mut self, leaves: Vec<PreparedLeaf>) -> Result<u64, AccessLogError> {
+        if self.doubtful {
+            self.look_again().await?;
+        }
+        let first = self.frontier.size();
+        let mut frontier = self.frontier.clone();
+        let hashes: Vec<Hex32> = leaves.iter().flat_map(|leaf| frontier.append(leaf.hash)).collect();
+        let written = self.database.write(move |connection| Box::pin(insert(connection, first, leaves, hashes))).await;
+        if let Err(error) = written {
+            self.doubtful = true;
+            return Err(AccessLogError::Unwritable(Arc::new(error)));
+        }
+        self.advance(frontier);
+        Ok(first)
+    }
+
+    async fn look_again(&mut self) -> Result<(), AccessLogError> {
+        let on_disk = state::restore(&mut *self.database.read().await?).await?;
+        // INVARIANT: the head never moves back nor aside, whatever the disk did.
+        state::expect_extends(&mut *self.database.read().await?, &on_disk, &self.frontier).await?;
+        self.doubtful = false;
+        self.advance(on_disk);
+        Ok(())
+    }
+
+    fn advance(&mut self, frontier: Frontier) {
+        self.frontier = frontier;
+        self.head.send_replace(Head { size: self.frontier.size(), root: self.frontier.root() });
+    }
+}
+
+/// The innermost reason, which the messages above it leave out.
+fn cause(error: &AccessLogError) -> String {
+    let mut inner: &dyn std::error::Error = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+async fn insert(
+    connection: &mut Connection,
+    first: u64,
+    leaves: Vec<PreparedLeaf>,
+    hashes: Vec<Hex32>,
+) -> Result<(), StoreError> {
+    let mut touched = Vec::new();
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO access_leaf (n, salt, record, hash, at, who, member, action, outcome) ",
+    );
+    query.push_values(leaves.into_iter().zip(first..), |mut row, (leaf, n)| {
+        let keys = leaf.keys;
+        touched.extend(keys.resources.into_iter().map(|resource| (resource, n)));
+        row.push_bind(sql_int(n))
+            .push_bind(leaf.leaf.salt.0.to_vec())
+            .push_bind(leaf.leaf.record)
+            .push_bind(leaf.hash.0.to_vec())
+            .push_bind(keys.at)
+            .push_bind(keys.who)
+            .push_bind(keys.member)
+            .push_bind(keys.action)
+            .push_bind(keys.outcome);
+    });
+    query.build().execute(&mut *connection).await?;
+    let mut index = Frontier::stored_before(first);
+    for hashes in hashes.chunks(INSERT_MAX_ROWS) {
+        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO access_hash (idx, hash) ");
+        query.push_values(hashes.iter().zip(index..), |mut row, (hash, index)| {
+            row.push_bind(sql_int(index)).push_bind(hash.0.to_vec());
+        });
+        query.build().execute(&mut *connection).await?;
+        index += hashes.len() as u64;
+    }
+    for touched in touched.chunks(INSERT_MAX_ROWS) {
+        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO access_touched (resource, n) ");
+        query.push_values(touched, |mut row, (resource, n)| {
+            row.push_bind(resource.clone()).push_bind(sql_int(*n));
+        });
+        query.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! Two people: an action waits until somebody other than its author says yes.
+//!
+//! What stands here is carried out at most once at a time: a yes moves the approval to `running`, and only the caller that
+//! moved it acts. Actions are idempotent by the approval's id, so that one which a crash cut short goes back to `pending`
+//! when the store is opened, and a second yes completes it.
+
+mod types;
+
+use comity_core::{SpiffeId, Timestamp};
+use sqlx::sqlite::SqliteRow;
+
+pub use types::{Approval, ApprovalError, ApprovalKind, ApprovalState, InvalidApprovalWord, NewApproval};
+
+use crate::columns::{self, sql_int, sql_limit};
+use crate::database::{Connection, Database};
+use crate::error::StoreError;
+
+/// How many actions of one author may wait.
+pub const PENDING_MAX_PER_AUTHOR: u64 = 1_000;
+
+/// Actions that wait for a second person.
+#[derive(Debug, Clone)]
+pub struct Approvals {
+    database: Database,
+}
+
+impl Approvals {
+    pub(crate) fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Asks for a second person.
+    ///
+    /// # Errors
+    /// The id is taken, the author has [`PENDING_MAX_PER_AUTHOR`] waiting, or the database failed.
+    pub async fn create(&self, new: NewApproval) -> Result<Approval, ApprovalError> {
+        self.database.write(move |connection| Box::pin(create(connection, new))).await
+    }
+
+    /// One approval.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn get(&self, id: &str) -> Result<Option<Approval>, StoreError> {
+        load(&mut *self.database.read().await?, id).await
+    }
+
+    /// Approvals, newest first, from below position `before` on; those in one state, or all. Expired ones are `pending`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn list(
+        &self,
+        state: Option<ApprovalState>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Approval>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM approval WHERE position < $1 AND ($2 = '' OR state = $2) ORDER BY position DESC LIMIT $3",
+        )
+        .bind(before.map_or(i64::MAX, sql_int))
+        .bind(state.map_or("", ApprovalState::as_str))
+        .bind(sql_limit(limit))
+        .fetch_all(&mut *self.database.read().await?)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Says yes: of all who call this for one approval, one gets it and carries the action out.
+    ///
+    /// # Errors
+    /// There is none, it was decided before, it has expired, the approver is its author, or the database failed.
+    pub async fn claim(&self, id: &str, approver: &SpiffeId, at: Timestamp) -> Result<Approval, ApprovalError> {
+        let (id, approver) = (id.to_owned(), approver.clone());
+        self.database
+            .write(move |connection| {
+                Box::pin(async move {
+                    let found = require_pending(connection, &id).await?;
+                    if at >= found.expires {
+                        return Err(ApprovalError::Expired { id, expired: found.expires });
+                    }
+                    // INVARIANT: nobody is the second person to themselves, in whatever role.
+                    if found.author.is_same_person(&approver) {
+                        return Err(ApprovalError::SamePerson { id });
+                    }
+                    decide(connection, &id, ApprovalState::Running, Some((&approver, at)), None).await?;
+                    require(connection, &id).await
+                })
+            })
+            .await
+    }
+
+    /// Says how a running action ended: what it did, or why it could not.
+    ///
+    /// # Errors
+    /// There is none, it is not running, or the database failed.
+    pub async fn finish(&self, id: &str, result: Result<String, String>) -> Result<Approval, ApprovalError> {
+        let (state, outcome) = match result {
+            Ok(outcome) => (ApprovalState::Done, outcome),
+            Err(outcome) => (ApprovalState::Failed, outcome),
+        };
+        self.end_running(id, state, Some(outcome)).await
+    }
+
+    /// Puts a running action back: it could not be carried out now, and may be later with another yes.
+    ///
+    /// # Errors
+    /// There is none, it is not running, or the database failed.
+    pub async fn put_back(&self, id: &str) -> Result<Approval, ApprovalError> {
+        self.end_running(id, ApprovalState::Pending, None).await
+    }
+
+    async fn end_running(
+        &self,
+        id: &str,
+        state: ApprovalState,
+        outcome: Option<String>,
+    ) -> Result<Approval, ApprovalError> {
+        let id = id.to_owned();
+        self.database
+            .write(move |connection| {
+                Box::pin(async move {
+                    let found = require(connection, &id).await?;
+                    if found.state != ApprovalState::Running {
+                        return Err(ApprovalError::NotRunning { id, state: found.state });
+                    }
+                    let decided = match state {
+                        ApprovalState::Pending => None,
+                        _ => found.decided_by.as_ref().zip(found.decided),
+                    };
+                    decide(connection, &id, state, decided, outcome).await?;
+                    require(connection, &id).await
+                })
+            })
+            .await
+    }
+
+    /// Says no, with the reason. The author may take back what they asked for, expired or not.
+    ///
+    /// # Errors
+    /// There is none, it was decided before, or the database failed.
+    pub async fn refuse(
+        &self,
+        id: &str,
+        approver: &SpiffeId,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<Approval, ApprovalError> {
+        let (id, approver, reason) = (id.to_owned(), approver.clone(), reason.to_owned());
+        self.database
+            .write(move |connection| {
+                Box::pin(async move {
+                    require_pending(connection, &id).await?;
+                    decide(connection, &id, ApprovalState::Refused, Some((&approver, at)), Some(reason)).await?;
+                    require(connection, &id).await
+                })
+            })
+            .await
+    }
+}
+
+/// What a crash left running is pending again.
+pub(crate) async fn put_back_running(connection: &mut Connection) -> Result<(), StoreError> {
+    sqlx::query("UPDATE approval SET state = 'pending', decided_by = NULL, decided_at = NULL WHERE state = 'running'")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn create(connection: &mut Connection, new: NewApproval) -> Result<Approval, ApprovalError> {
+    if load(connection, &new.id).await?.is_some() {
+        return Err(ApprovalError::IdTaken { id: new.id });
+    }
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS waiting FROM approval WHERE author = $1 AND state = 'pending' AND expires_at > $2",
+    )
+    .bind(new.author.to_string())
+    .bind(new.created.as_micros())
+    .fetch_one(&mut *connection)
+    .await?;
+    if columns::count(&row, "waiting")? >= PENDING_MAX_PER_AUTHOR {
+        return Err(ApprovalError::TooMany { author: new.author, limit: PENDING_MAX_PER_AUTHOR });
+    }
+    sqlx::query(
+        "INSERT INTO approval (id, position, kind, state, author, payload, summary, resource, resource_version,
+             created_at, expires_at)
+         VALUES ($1, (SELECT COALESCE(MAX(position), 0) + 1 FROM approval), $2, 'pending', $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(new.id.clone())
+    .bind(new.kind.as_str())
+    .bind(new.author.to_string())
+    .bind(new.payload)
+    .bind(new.summary)
+    .bind(new.resource)
+    .bind(new.resource_version.map(|version| version.to_string()))
+    .bind(new.created.as_micros())
+    .bind(new.expires.as_micros())
+    .execute(&mut *connection)
+    .await?;
+    require(connection, &new.id).await
+}
+
+async fn decide(
+    connection: &mut Connection,
+    id: &str,
+    state: ApprovalState,
+    decided: Option<(&SpiffeId, Timestamp)>,
+    outcome: Option<String>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE approval SET state = $2, decided_by = $3, decided_at = $4, outcome = $5 WHERE id = $1")
+        .bind(id.to_owned())
+        .bind(state.as_str())
+        .bind(decided.map(|(who, _)| who.to_string()))
+        .bind(decided.map(|(_, at)| at.as_micros()))
+        .bind(outcome)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn require_pending(connection: &mut Connection, id: &str) -> Result<Approval, ApprovalError> {
+    let found = require(connection, id).await?;
+    if found.state == ApprovalState::Pending {
+        return Ok(found);
+    }
+    Err(ApprovalError::NotPending { id: found.id, state: found.state, decided_by: found.decided_by })
+}
+
+async fn require(connection: &mut Connection, id: &str) -> Result<Approval, ApprovalError> {
+    load(connection, id).await?.ok_or_else(|| ApprovalError::NotFound { id: id.to_owned() })
+}
+
+async fn load(connection: &mut Connection, id: &str) -> Result<Option<Approval>, StoreError> {
+    let row =
+        sqlx::query("SELECT * FROM approval WHERE id = $1").bind(id.to_owned()).fetch_optional(connection).await?;
+    row.map(|row| read(&row)).transpose()
+}
+
+fn read(row: &SqliteRow) -> Result<Approval, StoreError> {
+    Ok(Approval {
+        id: columns::text(row, "id")?,
+        position: columns::count(row, "position")?,
+        kind: columns::parsed(row, "kind")?,
+        state: columns::parsed(row, "state")?,
+        author: columns::parsed(row, "author")?,
+        payload: columns::bytes(row, "payload")?,
+        summary: columns::text(row, "summary")?,
+        resource: columns::text(row, "resource")?,
+        resource_version: columns::parsed_if_any(row, "resource_version")?,
+        created: columns::instant(row, "created_at")?,
+        expires: columns::instant(row, "expires_at")?,
+        decided_by: columns::parsed_if_any(row, "decided_by")?,
+        decided: columns::instant_if_any(row, "decided_at")?,
+        outcome: columns::text_if_any(row, "outcome")?,
+    })
+}
+
+#[cfg(test)]
+#[path = "approvals_tests.rs"]
+mod tests;

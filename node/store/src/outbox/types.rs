@@ -1,0 +1,105 @@
+//! What goes into and comes out of the outbox.
+
+use comity_core::canonical::Hex32;
+use comity_core::release::Action;
+use comity_core::{MemberId, RecordId, Timestamp, VersionId};
+
+use crate::error::StoreError;
+
+/// A record that waits for a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// Which.
+    pub record: RecordId,
+    /// Goes into [`Decided`] unchanged: a decision stands only if nothing queued the pair again meanwhile.
+    pub ticket: u64,
+}
+
+/// What was decided on a queued record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decided {
+    /// Which.
+    pub record: RecordId,
+    /// From [`Queued`].
+    pub ticket: u64,
+    /// The version that was decided on.
+    pub version: VersionId,
+    /// How much of it the party may have; nothing at all if `None`.
+    pub level: Option<Action>,
+}
+
+/// One numbered change for a party.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbered {
+    /// Dense for each party, from 1.
+    pub number: u64,
+    /// Which record.
+    pub record: RecordId,
+    /// What the party is told.
+    pub change: ReleasedChange,
+    /// Whether a later number is about the same record. Sent again, such a change may be a retraction without loss: what
+    /// follows says what holds, and an old version need not travel again.
+    pub superseded: bool,
+}
+
+/// What a party is told of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleasedChange {
+    /// Hold this version, so much of it.
+    Upsert {
+        /// Which version.
+        version: VersionId,
+        /// How much of it.
+        level: Action,
+    },
+    /// Hold nothing of it.
+    Retract,
+}
+
+/// A party's signed word that it stored everything up to a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Up to which number.
+    pub last_number: u64,
+    /// The page's root.
+    pub root: Hex32,
+    /// The DSSE envelope, as it came.
+    pub envelope: Vec<u8>,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+/// How far a party is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// Records that wait for a decision.
+    pub queued: u64,
+    /// The last number given.
+    pub last_number: u64,
+    /// The highest number that it signed for.
+    pub receipted: u64,
+}
+
+/// Why the outbox did not do it. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboxError {
+    /// The number was never given.
+    #[error("number {number} was not given to {party}: expected 1 to {last_number}")]
+    NoSuchNumber {
+        /// To whom.
+        party: MemberId,
+        /// What was asked for.
+        number: u64,
+        /// The last that was given.
+        last_number: u64,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for OutboxError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
