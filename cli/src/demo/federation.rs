@@ -29,7 +29,8 @@ pub const PEOPLE: &[Person] = &[
     (Role::Operator, "desk-1"),
     (Role::Approver, "desk-2"),
     (Role::Policy, "legal-1"),
-    (Role::Approver, "head-1"),
+    // The same person again, so that it can be shown that it is no second pair of eyes.
+    (Role::Approver, "desk-1"),
     (Role::Auditor, "audit-1"),
     (Role::Admin, "ops-1"),
 ];

@@ -87,6 +87,7 @@ pub async fn tell(federation: &mut Federation, narrator: &mut Narrator<'_>) -> R
 
     narrator.step("France drafts a proposal from a sanctions list in OFAC's format");
     let sample = federation.folder.join("sample-ofac");
+    std::fs::create_dir_all(&sample).map_err(file_error(&sample))?;
     sample_files::write(&sample).map_err(file_error(&sample))?;
     let sample_path = sample.display().to_string();
     let uid = sample_files::GENERAL.to_string();

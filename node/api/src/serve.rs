@@ -105,8 +105,10 @@ impl Front {
         let (acceptor, refused) =
             Acceptor::start(listener, tls, self.trust.clone(), limits.acceptor, self.shutdown.clone());
         let (ended, summaries) = mpsc::unbounded_channel();
-        tokio::spawn(record_connections(Arc::clone(&self.node), summaries));
-        tokio::spawn(record_refused(Arc::clone(&self.node), name, refused));
+        let records = [
+            tokio::spawn(record_connections(Arc::clone(&self.node), summaries)),
+            tokio::spawn(record_refused(Arc::clone(&self.node), name, refused)),
+        ];
         let incoming = acceptor
             .map(move |connection| Ok::<_, std::io::Error>(ServedConnection::new(connection, ended.clone())));
         let access = AccessLayer::new(Arc::clone(&self.node), self.trust.clone(), name, limits.max_calls);
@@ -124,6 +126,10 @@ impl Front {
         Ok(tokio::spawn(async move {
             if let Err(error) = server.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()).await {
                 tracing::error!(listener = name.as_str(), %error, "the listener ended");
+            }
+            // What ended connections came to is still to be written, while the log is open.
+            for record in records {
+                let _ = tokio::time::timeout(LAST_RECORDS, record).await;
             }
         }))
     }
@@ -152,6 +158,8 @@ async fn record_connections(node: Arc<Node>, mut summaries: mpsc::UnboundedRecei
     }
 }
 
+/// How long the records of ended connections may take when the listener ends.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
 /// The most sources that are told apart within one minute; the rest share a line.
 const SOURCES_MAX: usize = 256;
 /// How long refused handshakes are gathered.

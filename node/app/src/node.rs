@@ -15,6 +15,7 @@ use comity_policy::Policies;
 use comity_store::NationalStore;
 use comity_store::access_log::AccessLog;
 use ed25519_dalek::SigningKey;
+use tokio::sync::watch;
 
 use crate::cursor::Cursors;
 use crate::error::{AppError, InternalError};
@@ -57,6 +58,7 @@ pub struct Node {
     pub(crate) policy_turn: tokio::sync::Mutex<()>,
     peers: Mutex<BTreeMap<MemberId, PeerHealth>>,
     started: Timestamp,
+    stopping: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for Node {
@@ -85,6 +87,7 @@ impl Node {
             policy_turn: tokio::sync::Mutex::new(()),
             peers: Mutex::default(),
             started: fresh::now(),
+            stopping: watch::Sender::new(false),
             policies: ArcSwap::from_pointee(policies),
             own,
             genesis,
@@ -120,6 +123,15 @@ impl Node {
     /// The key that signs what this node says.
     pub fn node_key(&self) -> &SigningKey {
         &self.keys.node
+    }
+
+    /// Ends what waits for news, so that a shutdown need not wait for it.
+    pub fn begin_stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
     }
 
     /// When this node began to serve.

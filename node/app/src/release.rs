@@ -49,6 +49,7 @@ impl Node {
         let has = self.cursors.open(partner, cursor).ok_or_else(|| {
             Violations::one("cursor", "not a cursor that this node gave you: pull again with an empty one")
         })?;
+        let mut stopping = self.stopping();
         let deadline = tokio::time::Instant::now() + wait;
         loop {
             // Marked as seen before looking, so that news in between is not slept through.
@@ -59,9 +60,10 @@ impl Node {
                     return Ok(Some(page));
                 }
             }
-            match tokio::time::timeout_at(deadline, news.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Ok(None),
+            tokio::select! {
+                changed = news.changed() => if changed.is_err() { return Ok(None) },
+                _ = stopping.wait_for(|stopping| *stopping) => return Ok(None),
+                () = tokio::time::sleep_until(deadline) => return Ok(None),
             }
         }
     }

@@ -101,7 +101,7 @@ fn check(path: &std::path::Path) -> Result<(), StartError> {
 
 fn start(path: &std::path::Path, until_stdin_closes: bool) -> Result<(), StartError> {
     let config = load(path)?;
-    let filter = EnvFilter::try_from_env("COMITY_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
+    let filter = EnvFilter::try_from_env("COMITY_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=off"));
     // A second subscriber in one process is a test's affair.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::Runtime)?;

@@ -98,6 +98,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     let orderly = async {
         // Leadership goes first, while the others can still be reached.
         consensus.shutdown().await;
+        node.begin_stop();
         shutdown.cancel();
         let _ = peers.await;
         let _ = people.await;
