@@ -84,10 +84,11 @@ impl Node {
         let mut out = Vec::with_capacity(rows.len());
         for mut row in rows {
             let mut because = Vec::new();
-            if let ReleasedChange::Upsert { level, .. } = row.change {
-                let (_, allowed, reasons) = self.level(partner, row.record).await?;
+            if let ReleasedChange::Upsert { version, level } = row.change {
+                let (current, allowed, reasons) = self.level(partner, row.record).await?;
                 because = reasons;
-                if allowed.is_none_or(|allowed| allowed < level) {
+                // An older version is not sent again under today's decision: what holds follows under a later number.
+                if row.superseded || version != current || allowed.is_none_or(|allowed| allowed < level) {
                     // The same number, so that nothing shows.
                     row = self.store.outbox().rewrite_as_retraction(partner, row.number).await.map_err(outbox_error)?;
                 }

@@ -1,0 +1,64 @@
+//! Federations for tests and benchmarks.
+
+use std::path::{Path, PathBuf};
+
+use comity_cli::NODE_PROCESS;
+use comity_cli::demo::federation::{Federation, FederationError, NodeProgram, Plan};
+use comity_core::genesis::RosterMember;
+use comity_core::{MemberId, Role};
+use comity_identity::{
+    ConnectorLimits, Credentials, Expectation, MemberAnchors, MemberConnector, SharedTrust, TrustStore,
+};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use tonic::transport::{Channel, Endpoint};
+
+/// A plan of members with a rule, and settings that make nodes brisk.
+pub fn plan(members: &[&str], rule: &str) -> Result<Plan, String> {
+    let members = members.iter().map(|m| m.parse::<MemberId>()).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+    Ok(Plan {
+        name: "Test Partnership".into(),
+        members,
+        rule: rule.parse().map_err(|e| format!("{e}"))?,
+        settings: "[list]\ncosign_interval_ms = 50\n".into(),
+    })
+}
+
+/// Lays a federation out whose nodes are children of `program`.
+///
+/// # Errors
+/// As [`Federation::lay_out`].
+pub fn lay_out(folder: &Path, plan: &Plan, program: PathBuf) -> Result<Federation, FederationError> {
+    Federation::lay_out(folder, plan, NodeProgram { program, arguments: vec![NODE_PROCESS.to_owned()] })
+}
+
+/// A connection to one member's peer port in the name of another member's node, or to its operator port in a person's.
+///
+/// # Errors
+/// Says what was missing or refused.
+pub async fn dial(
+    federation: &Federation,
+    address: &str,
+    to: MemberId,
+    certificate: &Path,
+) -> Result<Channel, Box<dyn std::error::Error + Send + Sync>> {
+    let credentials = Credentials::load(&certificate.with_extension("pem"), &certificate.with_extension("key"))?;
+    let anchors = federation.genesis.members().values().map(anchors).collect::<Result<Vec<_>, _>>()?;
+    let trust = SharedTrust::new(TrustStore::new(&anchors)?);
+    let connector =
+        MemberConnector::new(&credentials, trust, Expectation::node_of(to), ConnectorLimits::default())?;
+    Ok(Endpoint::from_shared(format!("http://{address}"))?.connect_with_connector(connector).await?)
+}
+
+fn anchors(member: &RosterMember) -> Result<MemberAnchors, Box<dyn std::error::Error + Send + Sync>> {
+    let mut roots_der = Vec::new();
+    for pem in &member.roots_pem {
+        roots_der.push(CertificateDer::from_pem_slice(pem.as_bytes())?.to_vec());
+    }
+    Ok(MemberAnchors { member: member.member, trust_domain: member.trust_domain.clone(), roots_der })
+}
+
+/// The certificate file of one of a member's people or nodes, without its ending.
+pub fn certificate(federation: &Federation, member: &str, role: Role, name: &str) -> PathBuf {
+    federation.folder.join(member.to_ascii_lowercase()).join(format!("{role}-{name}"))
+}
