@@ -1,0 +1,105 @@
+//! What an administrator can do to the log on disk, and how an auditor finds it.
+
+mod support;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use comity_cli::Exit;
+use comity_core::Role;
+use comity_core::access::AccessLeaf;
+use comity_core::canonical::Hex32;
+use comity_core::merkle::Frontier;
+use sqlx::Row as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use support::{Field, PATIENCE};
+
+const FR: usize = 0;
+
+/// Lets the administrator at the database of a stopped node, then starts it again.
+async fn tamper<F, O>(field: &mut Field, change: F) -> Result<(), String>
+where
+    F: FnOnce(SqlitePool) -> O,
+    O: Future<Output = ()>,
+{
+    field.federation.stop(FR, Duration::from_secs(20)).await;
+    let path: PathBuf = field.federation.seats[FR].folder.join("data").join("national.db");
+    let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(path).foreign_keys(false)).await.unwrap();
+    change(pool.clone()).await;
+    pool.close().await;
+    field.federation.spawn(FR).unwrap();
+    field.federation.wait_serving(FR, PATIENCE).await.map_err(|e| e.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_a_removal_and_a_rewrite_are_found() {
+    let mut field = Field::start(&["FR", "DE", "CA"], "quorum(2/3)").await;
+    field.draft("FR", &[]).await;
+    let old = field.federation.folder.join("old.checkpoint").display().to_string();
+    field.ok("FR", Role::Auditor, &["audit", "verify"]).await;
+    let kept = field.run("FR", Role::Auditor, &["audit", "checkpoint", "-O", &old]).await;
+    assert_eq!(kept.exit, Exit::Ok, "{}", kept.err);
+    field.draft("FR", &[]).await;
+    field.ok("FR", Role::Auditor, &["audit", "verify", "--against", &old]).await;
+
+    // An edit: one record says something else.
+    let find = "SELECT n, record FROM access_leaf WHERE action = 'ProposalService/CreateProposal' ORDER BY n LIMIT 1";
+    let mut original = None;
+    tamper(&mut field, async |pool| {
+        let row = sqlx::query(find).fetch_one(&pool).await.unwrap();
+        let (n, record): (i64, Vec<u8>) = (row.get(0), row.get(1));
+        let edited = String::from_utf8(record.clone()).unwrap().replace("desk-1", "desk-8").into_bytes();
+        sqlx::query("UPDATE access_leaf SET record = $1 WHERE n = $2").bind(edited).bind(n).execute(&pool).await.unwrap();
+        original = Some((n, record));
+    })
+    .await
+    .unwrap();
+    field.refused(Exit::VerificationFailed, "FR", Role::Auditor, &["audit", "verify"], &["EDIT"]).await;
+
+    // Put back, it verifies; then a leaf is gone.
+    let (n, record) = original.unwrap();
+    tamper(&mut field, async |pool| {
+        sqlx::query("UPDATE access_leaf SET record = $1 WHERE n = $2").bind(record).bind(n).execute(&pool).await.unwrap();
+    })
+    .await
+    .unwrap();
+    field.ok("FR", Role::Auditor, &["audit", "verify", "--against", &old]).await;
+    let mut removed = None;
+    tamper(&mut field, async |pool| {
+        let row = sqlx::query("SELECT salt, record, hash FROM access_leaf WHERE n = $1").bind(n).fetch_one(&pool).await.unwrap();
+        removed = Some((row.get::<Vec<u8>, _>(0), row.get::<Vec<u8>, _>(1), row.get::<Vec<u8>, _>(2)));
+        sqlx::query("DELETE FROM access_leaf WHERE n = $1").bind(n).execute(&pool).await.unwrap();
+    })
+    .await
+    .unwrap();
+    field.refused(Exit::VerificationFailed, "FR", Role::Auditor, &["audit", "verify"], &["REMOVAL"]).await;
+
+    // A rewrite: the removed leaf comes back as another, every hash is computed anew, old checkpoints are dropped, and the node
+    // itself signs the result. Only who holds an older checkpoint can tell, and does.
+    let (salt, record, hash) = removed.unwrap();
+    tamper(&mut field, async |pool| {
+        let forged = String::from_utf8(record).unwrap().replace("desk-1", "desk-8").into_bytes();
+        sqlx::query("INSERT INTO access_leaf (n, salt, record, hash, at, action, outcome) VALUES ($1, $2, $3, $4, 0, 'x', 'allowed')")
+            .bind(n).bind(&salt).bind(forged).bind(hash).execute(&pool).await.unwrap();
+        let rows = sqlx::query("SELECT n, salt, record FROM access_leaf ORDER BY n").fetch_all(&pool).await.unwrap();
+        sqlx::query("DELETE FROM access_hash").execute(&pool).await.unwrap();
+        sqlx::query("DELETE FROM access_checkpoint").execute(&pool).await.unwrap();
+        let mut frontier = Frontier::default();
+        for row in rows {
+            let salt: Vec<u8> = row.get(1);
+            let leaf = AccessLeaf { salt: Hex32(salt.try_into().unwrap()), record: row.get(2) };
+            let at = Frontier::stored_before(frontier.size());
+            for (i, hash) in (at..).zip(frontier.append(leaf.hash())) {
+                sqlx::query("INSERT INTO access_hash (idx, hash) VALUES ($1, $2)")
+                    .bind(i as i64).bind(hash.0.to_vec()).execute(&pool).await.unwrap();
+            }
+            sqlx::query("UPDATE access_leaf SET hash = $1 WHERE n = $2")
+                .bind(leaf.hash().0.to_vec()).bind(row.get::<i64, _>(0)).execute(&pool).await.unwrap();
+        }
+    })
+    .await
+    .unwrap();
+    field.refused(Exit::VerificationFailed, "FR", Role::Auditor, &["audit", "verify", "--against", &old], &["REWRITE"]).await;
+    // What this auditor's own machine remembers is enough, too.
+    field.refused(Exit::VerificationFailed, "FR", Role::Auditor, &["audit", "verify"], &["REWRITE"]).await;
+}
