@@ -46,7 +46,8 @@ pub(crate) async fn run(options: DemoOptions, output: &mut Output) -> Result<(),
         }
     };
     let begin = Instant::now();
-    output.note("comity demo: four member states, each with its own authority, node, folder and people, on this machine");
+    output
+        .note("comity demo: four member states, each with its own authority, node, folder and people, on this machine");
     let plan = Plan {
         name: "Demonstration Partnership".into(),
         members: ["FR", "DE", "CA", "AU"].iter().filter_map(|m| m.parse().ok()).collect(),
@@ -85,20 +86,25 @@ pub(crate) async fn run(options: DemoOptions, output: &mut Output) -> Result<(),
 async fn tell(federation: &mut Federation, output: &mut Output) -> Result<Ending, Failure> {
     let begin = Instant::now();
     federation.start(START).await.map_err(Failure::error)?;
-    output.note(&format!("four nodes serve after {:.1} s, in {}", begin.elapsed().as_secs_f64(), federation.folder.display()));
+    output.note(&format!(
+        "four nodes serve after {:.1} s, in {}",
+        begin.elapsed().as_secs_f64(),
+        federation.folder.display()
+    ));
     let mut narrator = Narrator::new(output);
     Box::pin(story::tell(federation, &mut narrator)).await.map_err(Failure::error)
 }
 
 /// What to try while the nodes are up.
 fn invite(federation: &Federation, ending: &Ending, output: &mut Output) {
-    let context = |member: &str, role, name| {
-        federation.seat(member).map(|s| s.context(role, name)).unwrap_or_default()
-    };
+    let context = |member: &str, role, name| federation.seat(member).map(|s| s.context(role, name)).unwrap_or_default();
     let lines = [
         (context("DE", Role::Operator, "desk-1"), format!("proposal show {}", ending.proposal)),
         (context("CA", Role::Operator, "desk-1"), "proposal list".to_owned()),
-        (context("AU", Role::Operator, "desk-1"), format!("ballot show {}", ending.ballot.get(..10).unwrap_or_default())),
+        (
+            context("AU", Role::Operator, "desk-1"),
+            format!("ballot show {}", ending.ballot.get(..10).unwrap_or_default()),
+        ),
         (context("AU", Role::Operator, "desk-1"), format!("list show {}", ending.entry)),
         (context("FR", Role::Auditor, "audit-1"), "audit log --limit 20".to_owned()),
         (context("FR", Role::Policy, "legal-1"), "policy show --party DE".to_owned()),
@@ -110,7 +116,11 @@ fn invite(federation: &Federation, ending: &Ending, output: &mut Output) {
     for (context, command) in lines {
         output.note(&format!("    comity --context {context:<width$} {command}"));
     }
-    output.note(&format!("    comity list verify {} --genesis {}", ending.export.display(), federation.folder.join("genesis.json").display()));
+    output.note(&format!(
+        "    comity list verify {} --genesis {}",
+        ending.export.display(),
+        federation.folder.join("genesis.json").display()
+    ));
     output.note("\nwhere comity is this program (`cargo run --bin comity --` from the checkout). Ctrl-C ends the demonstration.");
 }
 

@@ -45,8 +45,7 @@ pub async fn dial(
     let credentials = Credentials::load(&certificate.with_extension("pem"), &certificate.with_extension("key"))?;
     let anchors = federation.genesis.members().values().map(anchors).collect::<Result<Vec<_>, _>>()?;
     let trust = SharedTrust::new(TrustStore::new(&anchors)?);
-    let connector =
-        MemberConnector::new(&credentials, trust, Expectation::node_of(to), ConnectorLimits::default())?;
+    let connector = MemberConnector::new(&credentials, trust, Expectation::node_of(to), ConnectorLimits::default())?;
     Ok(Endpoint::from_shared(format!("http://{address}"))?.connect_with_connector(connector).await?)
 }
 

@@ -1,4 +1,5 @@
 //! What an administrator can do to the log on disk, and how an auditor finds it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -49,7 +50,12 @@ async fn an_edit_a_removal_and_a_rewrite_are_found() {
         let row = sqlx::query(find).fetch_one(&pool).await.unwrap();
         let (n, record): (i64, Vec<u8>) = (row.get(0), row.get(1));
         let edited = String::from_utf8(record.clone()).unwrap().replace("desk-1", "desk-8").into_bytes();
-        sqlx::query("UPDATE access_leaf SET record = $1 WHERE n = $2").bind(edited).bind(n).execute(&pool).await.unwrap();
+        sqlx::query("UPDATE access_leaf SET record = $1 WHERE n = $2")
+            .bind(edited)
+            .bind(n)
+            .execute(&pool)
+            .await
+            .unwrap();
         original = Some((n, record));
     })
     .await
@@ -59,14 +65,23 @@ async fn an_edit_a_removal_and_a_rewrite_are_found() {
     // Put back, it verifies; then a leaf is gone.
     let (n, record) = original.unwrap();
     tamper(&mut field, async |pool| {
-        sqlx::query("UPDATE access_leaf SET record = $1 WHERE n = $2").bind(record).bind(n).execute(&pool).await.unwrap();
+        sqlx::query("UPDATE access_leaf SET record = $1 WHERE n = $2")
+            .bind(record)
+            .bind(n)
+            .execute(&pool)
+            .await
+            .unwrap();
     })
     .await
     .unwrap();
     field.ok("FR", Role::Auditor, &["audit", "verify", "--against", &old]).await;
     let mut removed = None;
     tamper(&mut field, async |pool| {
-        let row = sqlx::query("SELECT salt, record, hash FROM access_leaf WHERE n = $1").bind(n).fetch_one(&pool).await.unwrap();
+        let row = sqlx::query("SELECT salt, record, hash FROM access_leaf WHERE n = $1")
+            .bind(n)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
         removed = Some((row.get::<Vec<u8>, _>(0), row.get::<Vec<u8>, _>(1), row.get::<Vec<u8>, _>(2)));
         sqlx::query("DELETE FROM access_leaf WHERE n = $1").bind(n).execute(&pool).await.unwrap();
     })
@@ -99,7 +114,9 @@ async fn an_edit_a_removal_and_a_rewrite_are_found() {
     })
     .await
     .unwrap();
-    field.refused(Exit::VerificationFailed, "FR", Role::Auditor, &["audit", "verify", "--against", &old], &["REWRITE"]).await;
+    field
+        .refused(Exit::VerificationFailed, "FR", Role::Auditor, &["audit", "verify", "--against", &old], &["REWRITE"])
+        .await;
     // What this auditor's own machine remembers is enough, too.
     field.refused(Exit::VerificationFailed, "FR", Role::Auditor, &["audit", "verify"], &["REWRITE"]).await;
 }

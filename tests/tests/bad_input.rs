@@ -1,4 +1,5 @@
 //! Bad input, as people and machines give it: a clear error that names the field or the reason, and nothing half-written.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -6,9 +7,9 @@ use std::process::Command as Process;
 use std::time::Duration;
 
 use comity_cli::Exit;
+use comity_core::Role;
 use comity_core::canonical::Hex32;
 use comity_core::list::{Choice, Command, CommandId, Vote};
-use comity_core::Role;
 use comity_identity::SigningKeyFile;
 use comity_proto::v1;
 use comity_proto::v1::consensus_service_client::ConsensusServiceClient;
@@ -40,7 +41,10 @@ async fn drafts_that_are_not_as_they_must_be() {
         field.refused(Exit::Error, "FR", Role::Operator, &["proposal", "draft", "-f", &path], &words).await;
     }
     // Nothing of it was written, and a good one still is.
-    assert_eq!(field.ok("FR", Role::Operator, &["proposal", "list"]).await["proposals"].as_array().map(Vec::len), Some(0));
+    assert_eq!(
+        field.ok("FR", Role::Operator, &["proposal", "list"]).await["proposals"].as_array().map(Vec::len),
+        Some(0)
+    );
     let path = field.file("draft.yaml", DRAFT);
     field.ok("FR", Role::Operator, &["proposal", "draft", "-f", &path]).await;
 }
@@ -91,7 +95,10 @@ async fn commands_that_no_node_accepts() {
         ("no envelope", b"{}".to_vec()),
     ];
     let seat = field.federation.seat("FR").unwrap();
-    let channel = dial(&field.federation, &seat.peer, seat.member, &certificate(&field.federation, "DE", Role::Node, "node-1")).await.unwrap();
+    let channel =
+        dial(&field.federation, &seat.peer, seat.member, &certificate(&field.federation, "DE", Role::Node, "node-1"))
+            .await
+            .unwrap();
     let mut client = ConsensusServiceClient::new(channel);
     for (what, envelope) in cases {
         let request = v1::SubmitRequest {
@@ -116,8 +123,16 @@ async fn commands_that_no_node_accepts() {
 }
 
 fn node(arguments: &[&str]) -> (bool, String) {
-    let output = Process::new(program()).arg(comity_cli::NODE_PROCESS).args(arguments).stdin(std::process::Stdio::null()).output().unwrap();
-    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout))
+    let output = Process::new(program())
+        .arg(comity_cli::NODE_PROCESS)
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +150,11 @@ async fn configurations_and_files_that_do_not_fit() {
         (good.replace("\"FR\"", "\"JP\""), vec!["JP", "genesis"]),
         (good.replace("signing-decision.key", "signing-node.key"), vec!["keys.decision", "FR"]),
         (good.replace("node-node-1.", "operator-desk-1."), vec!["tls.certificate", "operator/desk-1", "/node/"]),
-        (good.replace("node-node-1.pem", "../de/node-node-1.pem").replace("node-node-1.key", "../de/node-node-1.key"), vec!["de.comity.example", "fr.comity.example"]),
+        (
+            good.replace("node-node-1.pem", "../de/node-node-1.pem")
+                .replace("node-node-1.key", "../de/node-node-1.key"),
+            vec!["de.comity.example", "fr.comity.example"],
+        ),
         (good.replace("genesis.json", "nowhere.json"), vec!["nowhere.json"]),
     ];
     for (text, words) in cases {
@@ -159,7 +178,8 @@ async fn configurations_and_files_that_do_not_fit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_changed_by_hand_and_another_genesis_keep_a_node_from_serving() {
     let mut field = Field::start(&["FR", "DE", "CA"], "quorum(2/3)").await;
-    let policy = field.file("DE.cedar", "permit (principal == Party::\"DE\", action, resource) when { resource.tier <= 2 };\n");
+    let policy =
+        field.file("DE.cedar", "permit (principal == Party::\"DE\", action, resource) when { resource.tier <= 2 };\n");
     field.approved("FR", Role::Policy, &["policy", "apply", "--party", "DE", &policy]).await;
     let seat = field.federation.seat("FR").unwrap().clone();
     let applied = seat.folder.join("policies").join("DE.cedar");

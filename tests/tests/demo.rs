@@ -1,4 +1,5 @@
 //! The command that the README shows first, as a new user runs it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 use std::process::{Command, Stdio};
 
@@ -8,12 +9,8 @@ const COMITY: &str = env!("CARGO_BIN_EXE_comity-under-test");
 fn the_demo_tells_its_story_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let keep = folder.path().join("kept");
-    let output = Command::new(COMITY)
-        .args(["demo", "--once", "--keep"])
-        .arg(&keep)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output =
+        Command::new(COMITY).args(["demo", "--once", "--keep"]).arg(&keep).stdin(Stdio::null()).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
     for word in ["CW-2", "agreed", "exit code 8", "Germany's node pulled it"] {

@@ -1,4 +1,5 @@
 //! Sharing, two people, and what a partner without permission can tell.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -10,7 +11,8 @@ const PERMIT: &str = r#"@id("de-reads") permit (principal == Party::"DE", action
     when { resource.tier <= 3 };"#;
 const DISCOVER: &str = r#"@id("de-discovers") permit (principal == Party::"DE", action == Action::"discover", resource)
     when { resource.tier <= 3 };"#;
-const FORBID: &str = r#"@id("de-never") forbid (principal == Party::"DE", action, resource) when { resource.tier >= 0 };"#;
+const FORBID: &str =
+    r#"@id("de-never") forbid (principal == Party::"DE", action, resource) when { resource.tier >= 0 };"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_goes_where_two_people_and_the_policy_let_it_go() {
@@ -22,7 +24,8 @@ async fn a_record_goes_where_two_people_and_the_policy_let_it_go() {
     field.approved("FR", Role::Operator, &["proposal", "share", &proposal, "--with", "DE"]).await;
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     let hidden = field.refused(Exit::NotFound, "DE", Role::Operator, &["proposal", "show", &proposal], &[]).await;
-    let absent = field.refused(Exit::NotFound, "DE", Role::Operator, &["proposal", "show", "FR-P-0000000000000000"], &[]).await;
+    let absent =
+        field.refused(Exit::NotFound, "DE", Role::Operator, &["proposal", "show", "FR-P-0000000000000000"], &[]).await;
     assert_eq!(hidden.replace(&proposal, "ID"), absent.replace("FR-P-0000000000000000", "ID"));
 
     // discover: that it exists, and no more.
@@ -43,7 +46,8 @@ async fn a_record_goes_where_two_people_and_the_policy_let_it_go() {
     assert!(!seen.to_string().contains("nobody may know"), "{seen}");
 
     // A policy that does not validate changes nothing, and says where.
-    let bad = field.file("bad.cedar", r#"permit (principal == Party::"DE", action, resource) when { resource.tear <= 3 };"#);
+    let bad =
+        field.file("bad.cedar", r#"permit (principal == Party::"DE", action, resource) when { resource.tear <= 3 };"#);
     field.refused(Exit::Error, "FR", Role::Policy, &["policy", "apply", "--party", "DE", &bad], &["tear"]).await;
     field.ok("DE", Role::Operator, &["proposal", "show", &proposal]).await;
 
@@ -60,9 +64,15 @@ async fn a_record_goes_where_two_people_and_the_policy_let_it_go() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     // Canada never learnt of it.
-    assert_eq!(field.ok("CA", Role::Operator, &["proposal", "list"]).await["proposals"].as_array().map(Vec::len), Some(0));
+    assert_eq!(
+        field.ok("CA", Role::Operator, &["proposal", "list"]).await["proposals"].as_array().map(Vec::len),
+        Some(0)
+    );
     // No byte of it is on Canada's disk, and no source on Germany's.
-    for (member, secrets) in [("CA", ["quiet title", "DOE, Ada", "What we think", "nobody may know"].as_slice()), ("DE", &["nobody may know"])] {
+    for (member, secrets) in [
+        ("CA", ["quiet title", "DOE, Ada", "What we think", "nobody may know"].as_slice()),
+        ("DE", &["nobody may know"]),
+    ] {
         let data = field.federation.seat(member).unwrap().folder.join("data");
         for file in std::fs::read_dir(data).unwrap() {
             let path = file.unwrap().path();
@@ -72,7 +82,8 @@ async fn a_record_goes_where_two_people_and_the_policy_let_it_go() {
         }
     }
     // What went out is in FR's log, with the policy that let it.
-    let log = field.ok("FR", Role::Auditor, &["audit", "log", "--resource", &proposal, "--action", "PeerService/Pull"]).await;
+    let log =
+        field.ok("FR", Role::Auditor, &["audit", "log", "--resource", &proposal, "--action", "PeerService/Pull"]).await;
     let log = log.to_string();
     for word in ["de-reads", "de-discovers", "read", "retract", "spiffe://de.comity.example/node/node-1"] {
         assert!(log.contains(word), "{word} in {log}");
@@ -111,7 +122,9 @@ async fn nobody_is_their_own_second_person() {
     field.vote("FR", ballot).await;
     field.refused(Exit::Conflict, "FR", Role::Operator, &["ballot", "vote", ballot, "no"], &["--correct"]).await;
     field.vote("DE", ballot).await;
-    field.refused(Exit::Conflict, "FR", Role::Operator, &["ballot", "vote", ballot, "no", "--correct"], &["closed"]).await;
+    field
+        .refused(Exit::Conflict, "FR", Role::Operator, &["ballot", "vote", ballot, "no", "--correct"], &["closed"])
+        .await;
     // A draft that is refused by its approver stays a draft.
     let other = field.draft("FR", &[]).await;
     let asked = field.ok("FR", Role::Operator, &["proposal", "table", &other]).await;

@@ -131,12 +131,7 @@ impl Desk {
     ///
     /// # Errors
     /// It failed, or has no such text.
-    pub async fn text(
-        &self,
-        context: &str,
-        arguments: &[&str],
-        pointer: &'static str,
-    ) -> Result<String, StepError> {
+    pub async fn text(&self, context: &str, arguments: &[&str], pointer: &'static str) -> Result<String, StepError> {
         let answer = self.json(context, arguments).await?;
         let text = answer.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         text.ok_or_else(|| StepError::Answer { command: shown(context, arguments), what: pointer })

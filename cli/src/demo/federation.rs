@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use comity_core::genesis::{Genesis, GenesisDocument, Rule, RosterMember};
 use comity_core::dsse::PublicKey;
+use comity_core::genesis::{Genesis, GenesisDocument, RosterMember, Rule};
 use comity_core::{MemberId, Role, Tier, Timestamp};
 use comity_identity::{Authority, PkiError, SigningKeyError, SigningKeyFile};
 
@@ -247,7 +247,9 @@ impl Federation {
     pub async fn wait_serving(&mut self, seat: usize, patience: Duration) -> Result<(), FederationError> {
         let begin = Instant::now();
         loop {
-            let (Some(place), Some(Some(node))) = (self.seats.get(seat), self.nodes.get_mut(seat)) else { return Ok(()) };
+            let (Some(place), Some(Some(node))) = (self.seats.get(seat), self.nodes.get_mut(seat)) else {
+                return Ok(());
+            };
             if node.child.try_wait().map_err(io_error("wait for a node"))?.is_some() {
                 let text = fs::read_to_string(place.log()).unwrap_or_default();
                 let lines: Vec<&str> = text.lines().collect();

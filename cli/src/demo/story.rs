@@ -91,7 +91,8 @@ pub async fn tell(federation: &mut Federation, narrator: &mut Narrator<'_>) -> R
     sample_files::write(&sample).map_err(file_error(&sample))?;
     let sample_path = sample.display().to_string();
     let uid = sample_files::GENERAL.to_string();
-    let import = ["import", "ofac", &sample_path, "--uid", &uid, "--draft", "--tier", "confidential", "--releasable-to", "DE"];
+    let import =
+        ["import", "ofac", &sample_path, "--uid", &uid, "--draft", "--tier", "confidential", "--releasable-to", "DE"];
     let draft = desk.json(&fr_operator, &import).await?;
     let proposal = text(&draft, "/id")?;
     narrator.say(&format!("desk-1 drafted {proposal}, {}", text(&draft, "/banner")?));
@@ -103,7 +104,8 @@ pub async fn tell(federation: &mut Federation, narrator: &mut Narrator<'_>) -> R
     let policy_path = policy_file.display().to_string();
     let fr_policy = people("FR", Role::Policy, "legal-1")?;
     let apply = ["policy", "apply", "--party", "DE", &policy_path];
-    approved(&desk, narrator, &fr_policy, &apply, &fr_approver, "legal-1 wrote the policy for DE, desk-2 approved it").await?;
+    approved(&desk, narrator, &fr_policy, &apply, &fr_approver, "legal-1 wrote the policy for DE, desk-2 approved it")
+        .await?;
 
     narrator.step("France shares it with Germany alone");
     let share = ["proposal", "share", &proposal, "--with", "DE"];
@@ -138,7 +140,8 @@ pub async fn tell(federation: &mut Federation, narrator: &mut Narrator<'_>) -> R
 
     narrator.step("France lays the public part before all members");
     let table = ["proposal", "table", &proposal];
-    approved(&desk, narrator, &fr_operator, &table, &fr_approver, "desk-1 asked, desk-2 approved: it is tabled").await?;
+    approved(&desk, narrator, &fr_operator, &table, &fr_approver, "desk-1 asked, desk-2 approved: it is tabled")
+        .await?;
     let ballot = desk.text(&fr_operator, &["proposal", "show", &proposal], "/ballot").await?;
     narrator.aside(&format!("ballot {}", ballot.get(..10).unwrap_or(&ballot)));
 
@@ -165,7 +168,8 @@ pub async fn tell(federation: &mut Federation, narrator: &mut Narrator<'_>) -> R
 
     narrator.step("Anybody verifies the list offline, with the genesis file alone");
     let export = federation.folder.join("list.json");
-    let (export_path, genesis) = (export.display().to_string(), federation.folder.join("genesis.json").display().to_string());
+    let (export_path, genesis) =
+        (export.display().to_string(), federation.folder.join("genesis.json").display().to_string());
     let au_operator = people("AU", Role::Operator, "desk-1")?;
     desk.expect(Exit::Ok, &au_operator, &["list", "export", "--commands", "-O", &export_path]).await?;
     narrator.say("Australia exported its copy");
@@ -223,8 +227,12 @@ async fn tamper(federation: &mut Federation, desk: &Desk, narrator: &mut Narrato
     let database = ca.folder.join("data").join("national.db");
     let before = std::fs::read(&database).map_err(file_error(&database))?;
     let domain = "ca.comity.example";
-    let (from, to) = (format!("\"who\":\"spiffe://{domain}/operator/desk-1\""), format!("\"who\":\"spiffe://{domain}/operator/desk-9\""));
-    let after = replaced(&before, from.as_bytes(), to.as_bytes()).ok_or(StepError::Broken("the log's file holds no record to edit"))?;
+    let (from, to) = (
+        format!("\"who\":\"spiffe://{domain}/operator/desk-1\""),
+        format!("\"who\":\"spiffe://{domain}/operator/desk-9\""),
+    );
+    let after = replaced(&before, from.as_bytes(), to.as_bytes())
+        .ok_or(StepError::Broken("the log's file holds no record to edit"))?;
     std::fs::write(&database, after).map_err(file_error(&database))?;
     federation.spawn(index)?;
     federation.wait_serving(index, Duration::from_secs(60)).await?;

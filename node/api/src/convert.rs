@@ -85,9 +85,9 @@ pub(crate) fn own_proposal(own: OwnProposal, whole: bool) -> v1::Proposal {
 }
 
 pub(crate) fn received_proposal(copy: ReceivedCopy, whole: bool) -> v1::Proposal {
-    let read = copy.document(ViewName::Read).and_then(|text| {
-        comity_core::canonical::from_slice::<ReadView>(text.as_bytes()).ok()
-    });
+    let read = copy
+        .document(ViewName::Read)
+        .and_then(|text| comity_core::canonical::from_slice::<ReadView>(text.as_bytes()).ok());
     let views = copy.documents.iter().map(|d| v1::ViewDocument {
         view: match d.view {
             ViewName::Discover => "discover",

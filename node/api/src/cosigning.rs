@@ -90,8 +90,7 @@ async fn ask(channel: Option<Channel>, request: v1::CosignRequest) -> Result<Opt
     if answer.command_note.is_empty() {
         return Ok(None);
     }
-    let note = |bytes: &[u8]| {
-        SignedCheckpoint::from_bytes(bytes).map_err(|e| tonic::Status::invalid_argument(e.to_string()))
-    };
+    let note =
+        |bytes: &[u8]| SignedCheckpoint::from_bytes(bytes).map_err(|e| tonic::Status::invalid_argument(e.to_string()));
     Ok(Some(Heads { commands: note(&answer.command_note)?, public: note(&answer.public_note)? }))
 }

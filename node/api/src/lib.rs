@@ -4,9 +4,9 @@
 //! Stands on app and identity; sees proto. Holds no rule of the domain: what is allowed is decided in core and policy.
 
 mod caller;
-mod cosigning;
 mod connection;
 mod convert;
+mod cosigning;
 mod exchange;
 mod layer;
 mod serve;

@@ -74,11 +74,7 @@ impl Front {
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub fn serve_people(
-        &self,
-        listener: TcpListener,
-        limits: ListenerLimits,
-    ) -> Result<JoinHandle<()>, TlsSetupError> {
+    pub fn serve_people(&self, listener: TcpListener, limits: ListenerLimits) -> Result<JoinHandle<()>, TlsSetupError> {
         let node = || Arc::clone(&self.node);
         let proposals = v1::proposal_service_server::ProposalServiceServer::new(services::Proposals::new(node()));
         let policies = v1::policy_service_server::PolicyServiceServer::new(services::Policies::new(node()));
@@ -109,8 +105,8 @@ impl Front {
             tokio::spawn(record_connections(Arc::clone(&self.node), summaries)),
             tokio::spawn(record_refused(Arc::clone(&self.node), name, refused)),
         ];
-        let incoming = acceptor
-            .map(move |connection| Ok::<_, std::io::Error>(ServedConnection::new(connection, ended.clone())));
+        let incoming =
+            acceptor.map(move |connection| Ok::<_, std::io::Error>(ServedConnection::new(connection, ended.clone())));
         let access = AccessLayer::new(Arc::clone(&self.node), self.trust.clone(), name, limits.max_calls);
         let server = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
@@ -197,12 +193,7 @@ fn others() -> (String, String) {
     ("others".to_owned(), "not_told_apart".to_owned())
 }
 
-async fn write_gathered(
-    node: &Node,
-    listener: Listener,
-    gathered: &mut BTreeMap<(String, String), u64>,
-    dropped: u64,
-) {
+async fn write_gathered(node: &Node, listener: Listener, gathered: &mut BTreeMap<(String, String), u64>, dropped: u64) {
     if dropped > 0 {
         *gathered.entry(others()).or_default() += dropped;
     }

@@ -33,7 +33,9 @@ fn invalid(violations: &Violations) -> Status {
 pub fn of(error: AppError) -> Status {
     match error {
         AppError::Invalid(violations) => invalid(&violations),
-        AppError::NotFound(what) => status(Code::NotFound, "NOT_FOUND", format!("there is no such {what}, or you may not see it")),
+        AppError::NotFound(what) => {
+            status(Code::NotFound, "NOT_FOUND", format!("there is no such {what}, or you may not see it"))
+        }
         AppError::Conflict { reason, problem } => status(Code::Aborted, reason, problem),
         AppError::Precondition { reason, problem } => status(Code::FailedPrecondition, reason, problem),
         AppError::Forbidden { reason, problem } => status(Code::PermissionDenied, reason, problem),
@@ -66,7 +68,11 @@ pub(crate) fn unlisted(listener: Listener, path: &str) -> Status {
 }
 
 pub(crate) fn certificate_lapsed(problem: &str) -> Status {
-    status(Code::Unauthenticated, "CERTIFICATE_LAPSED", format!("{problem}: ask your administrator for a new certificate"))
+    status(
+        Code::Unauthenticated,
+        "CERTIFICATE_LAPSED",
+        format!("{problem}: ask your administrator for a new certificate"),
+    )
 }
 
 pub(crate) fn role_not_allowed(rpc: &str, role: Role, roles: &[Role]) -> Status {

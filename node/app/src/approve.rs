@@ -63,12 +63,7 @@ impl Node {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn approvals(
-        &self,
-        all: bool,
-        before: Option<u64>,
-        limit: usize,
-    ) -> Result<Vec<ApprovalView>, AppError> {
+    pub async fn approvals(&self, all: bool, before: Option<u64>, limit: usize) -> Result<Vec<ApprovalView>, AppError> {
         let state = if all { None } else { Some(ApprovalState::Pending) };
         let found = self.store.approvals().list(state, before, limit).await.map_err(InternalError::Store)?;
         found.into_iter().map(view).collect()

@@ -18,9 +18,12 @@ impl Node {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<(u64, AccessRecord)>, AppError> {
-        let found = self.access_log.query(filter, Order::NewestFirst, before, limit).await.map_err(InternalError::from)?;
+        let found =
+            self.access_log.query(filter, Order::NewestFirst, before, limit).await.map_err(InternalError::from)?;
         let read = |stored: comity_store::access_log::StoredLeaf| {
-            let record = stored.record().map_err(|e| InternalError::Corrupt { what: "access record", problem: e.to_string() })?;
+            let record = stored
+                .record()
+                .map_err(|e| InternalError::Corrupt { what: "access record", problem: e.to_string() })?;
             Ok((stored.n, record))
         };
         found.into_iter().map(read).collect()

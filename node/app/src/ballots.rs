@@ -1,8 +1,8 @@
 //! Ballots, for display.
 
+use comity_core::canonical::Hex32;
 use comity_core::list::Ballot;
 use comity_core::proposal::PublicPart;
-use comity_core::canonical::Hex32;
 
 use crate::error::{AppError, InternalError};
 use crate::node::Node;
@@ -26,8 +26,9 @@ impl Node {
             let problem = "expected a ballot's id, or at least its first 4 digits; see `comity ballot list`";
             return Err(comity_core::Violations::one("ballot", problem).into());
         }
-        let found: Vec<Ballot> =
-            self.consensus.read(|list| list.ballots_with_prefix(&digits.to_ascii_lowercase(), 2).into_iter().cloned().collect());
+        let found: Vec<Ballot> = self
+            .consensus
+            .read(|list| list.ballots_with_prefix(&digits.to_ascii_lowercase(), 2).into_iter().cloned().collect());
         match found.as_slice() {
             [] => Err(AppError::NotFound("ballot")),
             [ballot] => Ok(ballot.clone()),

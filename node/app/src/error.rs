@@ -4,8 +4,8 @@ use comity_consensus::SubmitError;
 use comity_consensus::cosign::CosignError;
 use comity_core::Violations;
 use comity_core::list::Refusal;
-use comity_store::StoreError;
 use comity_store::AccessLogError;
+use comity_store::StoreError;
 
 /// Why a use case did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

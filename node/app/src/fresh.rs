@@ -32,8 +32,7 @@ pub(crate) fn record(member: MemberId, kind: RecordKind) -> Result<RecordId, Int
 pub(crate) fn approval_id() -> Result<String, InternalError> {
     const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     let digits = bytes::<8>()?;
-    let text: String =
-        digits.iter().filter_map(|b| DIGITS.get(usize::from(b & 31))).map(|d| char::from(*d)).collect();
+    let text: String = digits.iter().filter_map(|b| DIGITS.get(usize::from(b & 31))).map(|d| char::from(*d)).collect();
     Ok(format!("A-{text}"))
 }
 

@@ -225,7 +225,8 @@ impl Node {
         violations.into_result()?;
         let names: Vec<String> = parties.iter().map(ToString::to_string).collect();
         let summary = format!("share {id}, {}, with {}", row.proposal.marking, names.join(", "));
-        self.ask(author, Action::Share { proposal: id, version: row.version, parties }, summary, Some(row.version)).await
+        self.ask(author, Action::Share { proposal: id, version: row.version, parties }, summary, Some(row.version))
+            .await
     }
 
     pub(crate) async fn share(
@@ -273,9 +274,7 @@ impl Node {
     ) -> Result<Withdrawal, AppError> {
         let row = self.current(id, expected).await?;
         ensure_not_withdrawn(&row)?;
-        let open = self.consensus.read(|list| {
-            list.ballot_of(id).map(|b| (b.id, b.state.clone()))
-        });
+        let open = self.consensus.read(|list| list.ballot_of(id).map(|b| (b.id, b.state.clone())));
         match open {
             Some((ballot, BallotState::Open)) => {
                 let summary = format!("take {id} back from the members, ballot {}", short(&ballot.to_string()));

@@ -36,9 +36,8 @@ impl Node {
         let roster = self.genesis.member(from).ok_or(AppError::NotFound("partner"))?;
         let envelope = Envelope::from_bytes(page).map_err(|e| refuse(e.to_string()))?;
         let federation = self.genesis.federation();
-        let (statement, read) =
-            verify_page(&envelope, &items, &roster.node_key.0, federation, from, self.member())
-                .map_err(|e| refuse(e.to_string()))?;
+        let (statement, read) = verify_page(&envelope, &items, &roster.node_key.0, federation, from, self.member())
+            .map_err(|e| refuse(e.to_string()))?;
         let mut tree = MerkleLog::default();
         items.iter().for_each(|item| tree.append(item.leaf()));
         let (mut received, mut touched) = (Vec::new(), Vec::new());
@@ -69,13 +68,8 @@ impl Node {
         let last_number = (statement.first_number + statement.count).saturating_sub(1);
         // Recorded first: a copy that nobody knows of would be worse than a record without its copy.
         self.record_own("receive page", format!("node of {from}"), Some(from), touched).await?;
-        let received = ReceivedPage {
-            from,
-            envelope: page.to_vec(),
-            items: received,
-            cursor: next_cursor,
-            at: fresh::now(),
-        };
+        let received =
+            ReceivedPage { from, envelope: page.to_vec(), items: received, cursor: next_cursor, at: fresh::now() };
         self.store.copies().apply_page(received).await.map_err(|error| match error {
             CopyError::Store(error) => AppError::Internal(InternalError::Store(error)),
             other => refuse(other.to_string()),

@@ -71,7 +71,11 @@ impl Node {
     async fn next_page(&self, partner: MemberId, has: u64) -> Result<Option<Page>, AppError> {
         let last = self.store.outbox().last_number(partner).await.map_err(InternalError::Store)?;
         if has > last {
-            return Err(Violations::one("cursor", "is ahead of this node: it was restored; pull again with an empty one").into());
+            return Err(Violations::one(
+                "cursor",
+                "is ahead of this node: it was restored; pull again with an empty one",
+            )
+            .into());
         }
         let numbered = if has < last { self.again(partner, has).await? } else { self.release_pending(partner).await? };
         if numbered.is_empty() { Ok(None) } else { self.page(partner, numbered).await.map(Some) }
@@ -117,7 +121,8 @@ impl Node {
         if decided.is_empty() {
             return Ok(Vec::new());
         }
-        let numbered = self.store.outbox().release(partner, decided, fresh::now()).await.map_err(InternalError::Store)?;
+        let numbered =
+            self.store.outbox().release(partner, decided, fresh::now()).await.map_err(InternalError::Store)?;
         let because = |row: &Numbered| reasons.get(&row.record).cloned().unwrap_or_default();
         Ok(numbered.into_iter().map(|row| (row, because(&row))).collect())
     }

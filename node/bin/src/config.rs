@@ -274,7 +274,8 @@ impl Config {
         if c.heartbeat_ms < 10 || c.election_min_ms < 2 * c.heartbeat_ms || c.election_max_ms <= c.election_min_ms {
             return value(
                 "consensus",
-                "expected heartbeat_ms >= 10, election_min_ms >= 2 * heartbeat_ms, election_max_ms > election_min_ms".into(),
+                "expected heartbeat_ms >= 10, election_min_ms >= 2 * heartbeat_ms, election_max_ms > election_min_ms"
+                    .into(),
             );
         }
         if !(1..=30_000).contains(&self.exchange.wait_ms) {
@@ -284,16 +285,18 @@ impl Config {
             return value("list.attest_interval_s", "expected at least 60".into());
         }
         if self.list.cosign_interval_ms < 10 || self.access_log.checkpoint_interval_s == 0 {
-            return value("list.cosign_interval_ms", "expected at least 10; access_log.checkpoint_interval_s at least 1".into());
+            return value(
+                "list.cosign_interval_ms",
+                "expected at least 10; access_log.checkpoint_interval_s at least 1".into(),
+            );
         }
         Ok(())
     }
 }
 
 fn lay_over(table: &mut toml::Table, variable: &str, value: &str) -> Result<(), ConfigError> {
-    let fail = |problem: &str| {
-        Err(ConfigError::Override { variable: variable.to_owned(), problem: problem.to_owned() })
-    };
+    let fail =
+        |problem: &str| Err(ConfigError::Override { variable: variable.to_owned(), problem: problem.to_owned() });
     let keys: Vec<String> = variable.split("__").skip(1).map(str::to_ascii_lowercase).collect();
     let Some((last, sections)) = keys.split_last() else { return fail("names no setting") };
     if keys.iter().any(String::is_empty) {
@@ -308,7 +311,8 @@ fn lay_over(table: &mut toml::Table, variable: &str, value: &str) -> Result<(), 
         }
     }
     // A number stays a number; everything else is text.
-    let value = value.parse::<i64>().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(value.to_owned()));
+    let value =
+        value.parse::<i64>().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(value.to_owned()));
     at.insert(last.clone(), value);
     Ok(())
 }

@@ -7,10 +7,11 @@ use comity_app::{InternalError, Keys, PolicyStartError};
 use comity_consensus::cosign::CosignError;
 use comity_core::dsse::PublicKey;
 use comity_core::genesis::{Genesis, RosterMember};
-use comity_core::{MemberId, Role, Violations};
+use comity_core::{KeyId, MemberId, Role, Violations};
 use comity_identity::tls::TlsSetupError;
 use comity_identity::{
-    Credentials, CredentialsError, InvalidTrust, MemberAnchors, SharedTrust, SigningKeyError, SigningKeyFile, TrustStore,
+    Credentials, CredentialsError, InvalidTrust, MemberAnchors, SharedTrust, SigningKeyError, SigningKeyFile,
+    TrustStore,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -90,9 +91,9 @@ pub enum StartError {
         /// Which file.
         path: PathBuf,
         /// The key that it holds.
-        found: PublicKey,
+        found: KeyId,
         /// The key that it must hold.
-        expected: PublicKey,
+        expected: KeyId,
         /// Whose.
         member: MemberId,
     },
@@ -217,7 +218,7 @@ fn key(
     member: MemberId,
 ) -> Result<SigningKeyFile, StartError> {
     let key = SigningKeyFile::load(path)?;
-    let found = PublicKey(key.verifying_key());
+    let (found, expected) = (KeyId::of(&key.verifying_key()), KeyId::of(&expected.0));
     if found != expected {
         return Err(StartError::WrongKey { setting, path: path.to_owned(), found, expected, member });
     }

@@ -109,7 +109,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         store.close().await;
     };
     if tokio::time::timeout(deadline, orderly).await.is_err() {
-        tracing::warn!(deadline_ms = config.shutdown_deadline_ms, "not everything ended in time: what was open is cut off");
+        tracing::warn!(
+            deadline_ms = config.shutdown_deadline_ms,
+            "not everything ended in time: what was open is cut off"
+        );
     }
     tracing::info!("stopped");
     Ok(())

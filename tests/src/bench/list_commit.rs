@@ -56,8 +56,7 @@ struct Field {
 
 async fn case(clients: usize, length: Duration) -> Result<Row, BenchError> {
     let folder = tempfile::tempdir()?;
-    let mut federation =
-        lay_out(folder.path(), &plan(&MEMBERS, "quorum(2/3)")?, std::env::current_exe()?)?;
+    let mut federation = lay_out(folder.path(), &plan(&MEMBERS, "quorum(2/3)")?, std::env::current_exe()?)?;
     federation.start(Duration::from_secs(60)).await?;
     let result = measure(&federation, clients, length).await;
     federation.shut_down(Duration::from_secs(15)).await;

@@ -21,11 +21,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 impl Lists {
     fn status(&self) -> v1::ListStatus {
         let genesis = self.node.genesis();
-        convert::list_status(
-            self.node.list_view(),
-            genesis.federation().to_string(),
-            genesis.document().name.clone(),
-        )
+        convert::list_status(self.node.list_view(), genesis.federation().to_string(), genesis.document().name.clone())
     }
 }
 

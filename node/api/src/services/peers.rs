@@ -48,8 +48,7 @@ impl v1::peer_service_server::PeerService for Peers {
             }));
         };
         scope.touch_all(page.touched);
-        let items =
-            page.items.into_iter().map(|i| v1::SealedItem { salt: i.salt.0.to_vec(), item: i.bytes }).collect();
+        let items = page.items.into_iter().map(|i| v1::SealedItem { salt: i.salt.0.to_vec(), item: i.bytes }).collect();
         Ok(Response::new(v1::PullResponse { page: page.envelope, items, next_cursor: page.next_cursor }))
     }
 

@@ -33,8 +33,7 @@ impl v1::proposal_service_server::ProposalService for Proposals {
         let (caller, scope) = context(&request)?;
         let v1::CreateProposalRequest { document, request_id } = request.into_inner();
         let request_id = Some(request_id).filter(|id| !id.is_empty());
-        let own =
-            self.node.create_proposal(&caller.peer.id, &document, request_id).await.map_err(status::of)?;
+        let own = self.node.create_proposal(&caller.peer.id, &document, request_id).await.map_err(status::of)?;
         scope.touch(Touched::record(own.row.id, Some(own.row.version)));
         Ok(Response::new(convert::own_proposal(own, true)))
     }
