@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use comity_cli::demo::federation::Federation;
+use comity_cli::demo::federation::{Federation, Plan};
 use comity_core::canonical::Hex32;
 use comity_core::list::{Choice, Command, CommandId, PublicText, TableProposal, Vote};
 use comity_core::{MemberId, RecordId, RecordKind, Role};
@@ -56,7 +56,9 @@ struct Field {
 
 async fn case(clients: usize, length: Duration) -> Result<Row, BenchError> {
     let folder = tempfile::tempdir()?;
-    let mut federation = lay_out(folder.path(), &plan(&MEMBERS, "quorum(2/3)")?, std::env::current_exe()?)?;
+    // As a ministry would run it: every setting at its default.
+    let plan = Plan { settings: String::new(), ..plan(&MEMBERS, "quorum(2/3)")? };
+    let mut federation = lay_out(folder.path(), &plan, std::env::current_exe()?)?;
     federation.start(Duration::from_secs(60)).await?;
     let result = measure(&federation, clients, length).await;
     federation.shut_down(Duration::from_secs(15)).await;
