@@ -75,6 +75,26 @@ async fn an_edit_a_removal_and_a_rewrite_are_found() {
     .await
     .unwrap();
     field.ok("FR", Role::Auditor, &["audit", "verify", "--against", &old]).await;
+    // Only what a leaf is searched by is changed: the leaves hold, a search would miss it.
+    let mut who = None;
+    tamper(&mut field, async |pool| {
+        who = sqlx::query("SELECT who FROM access_leaf WHERE n = $1")
+            .bind(n)
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+            .get::<Option<String>, _>(0);
+        sqlx::query("UPDATE access_leaf SET who = 'nobody' WHERE n = $1").bind(n).execute(&pool).await.unwrap();
+    })
+    .await
+    .unwrap();
+    field.refused(Exit::VerificationFailed, "FR", Role::Auditor, &["audit", "verify"], &["INDEX"]).await;
+    tamper(&mut field, async |pool| {
+        sqlx::query("UPDATE access_leaf SET who = $1 WHERE n = $2").bind(who).bind(n).execute(&pool).await.unwrap();
+    })
+    .await
+    .unwrap();
+    field.ok("FR", Role::Auditor, &["audit", "verify"]).await;
     let mut removed = None;
     tamper(&mut field, async |pool| {
         let row = sqlx::query("SELECT salt, record, hash FROM access_leaf WHERE n = $1")

@@ -45,6 +45,19 @@ async fn a_record_goes_where_two_people_and_the_policy_let_it_go() {
     let seen = field.desk.until("the read view", &de, &["proposal", "show", &proposal], read).await.unwrap();
     assert!(!seen.to_string().contains("nobody may know"), "{seen}");
 
+    // One person edits it: what two people decided to show was another version, so DE loses it until two people share the new one.
+    let edited = field.file(
+        "edited.json",
+        &std::fs::read_to_string(field.federation.folder.join("draft.json"))
+            .unwrap()
+            .replace("What we think.", "What one person thinks."),
+    );
+    field.ok("FR", Role::Operator, &["proposal", "edit", &proposal, "-f", &edited]).await;
+    until_hidden(&field, "DE", &proposal).await;
+    field.approved("FR", Role::Operator, &["proposal", "share", &proposal, "--with", "DE"]).await;
+    let read = |p: &serde_json::Value| p.to_string().contains("What one person thinks");
+    field.desk.until("the new version", &de, &["proposal", "show", &proposal], read).await.unwrap();
+
     // A policy that does not validate changes nothing, and says where.
     let bad =
         field.file("bad.cedar", r#"permit (principal == Party::"DE", action, resource) when { resource.tear <= 3 };"#);
@@ -54,15 +67,7 @@ async fn a_record_goes_where_two_people_and_the_policy_let_it_go() {
     // Narrowed: what DE holds is taken back.
     let policy = field.file("DE.cedar", FORBID);
     field.approved("FR", Role::Policy, &["policy", "apply", "--party", "DE", &policy]).await;
-    let gone = std::time::Instant::now();
-    loop {
-        let answer = field.run("DE", Role::Operator, &["proposal", "show", &proposal]).await;
-        if answer.exit == Exit::NotFound {
-            break;
-        }
-        assert!(gone.elapsed() < support::PATIENCE, "DE still holds it: {}", answer.out);
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    until_hidden(&field, "DE", &proposal).await;
     // Canada never learnt of it.
     assert_eq!(
         field.ok("CA", Role::Operator, &["proposal", "list"]).await["proposals"].as_array().map(Vec::len),
@@ -85,8 +90,26 @@ async fn a_record_goes_where_two_people_and_the_policy_let_it_go() {
     let log =
         field.ok("FR", Role::Auditor, &["audit", "log", "--resource", &proposal, "--action", "PeerService/Pull"]).await;
     let log = log.to_string();
+    // What was refused is in it, too, with the reason.
+    let denied = field.ok("FR", Role::Auditor, &["audit", "log", "--resource", &proposal, "--outcome", "denied"]).await;
+    for word in ["default-deny", "de-never", "NOT_RELEASED"] {
+        assert!(denied.to_string().contains(word), "{word} in {denied}");
+    }
     for word in ["de-reads", "de-discovers", "read", "retract", "spiffe://de.comity.example/node/node-1"] {
         assert!(log.contains(word), "{word} in {log}");
+    }
+}
+
+/// Waits until a member's people no longer see a proposal.
+async fn until_hidden(field: &Field, member: &str, proposal: &str) {
+    let begin = std::time::Instant::now();
+    loop {
+        let answer = field.run(member, Role::Operator, &["proposal", "show", proposal]).await;
+        if answer.exit == Exit::NotFound {
+            return;
+        }
+        assert!(begin.elapsed() < support::PATIENCE, "{member} still holds it: {}", answer.out);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }
 

@@ -24,7 +24,7 @@ const INCARNATION: u64 = 1;
 
 pub(crate) async fn run(session: &mut Session<'_>, out: Option<&Path>) -> Result<(), Failure> {
     let node = session.node().await?;
-    let note = fetch(&node).await?;
+    let (note, _) = fetch(&node).await?;
     match out {
         None => session.output.bytes(&note.to_bytes()),
         Some(path) => {
@@ -37,15 +37,16 @@ pub(crate) async fn run(session: &mut Session<'_>, out: Option<&Path>) -> Result
     }
 }
 
-/// The node's newest checkpoint, its signature checked.
-pub(crate) async fn fetch(node: &Node) -> Result<SignedCheckpoint, Failure> {
+/// The node's newest checkpoint, its signature checked, and what the node found wrong with its own indexes.
+pub(crate) async fn fetch(node: &Node) -> Result<(SignedCheckpoint, Vec<String>), Failure> {
     let asked = Asked::about("access log", "comity node status");
     let request = v1::GetAccessCheckpointRequest {};
-    let note = node.audit().get_access_checkpoint(request).await.map_err(|s| asked.refused(s))?.into_inner().note;
-    check(&note, roster_entry(node)?).map_err(|problem| {
+    let answer = node.audit().get_access_checkpoint(request).await.map_err(|s| asked.refused(s))?.into_inner();
+    let checked = check(&answer.note, roster_entry(node)?).map_err(|problem| {
         Failure::new(Exit::VerificationFailed, format!("access log: NOT PROVEN: the node's checkpoint: {problem}"))
             .next("comity node status")
-    })
+    })?;
+    Ok((checked, answer.faults))
 }
 
 /// A checkpoint that a person kept.

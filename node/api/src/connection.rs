@@ -43,15 +43,17 @@ struct Counts {
     by_rpc: Mutex<BTreeMap<(&'static str, bool), u64>>,
     peer: Peer,
     remote: SocketAddr,
-    ended: mpsc::UnboundedSender<ConnectionSummary>,
+    ended: mpsc::Sender<ConnectionSummary>,
 }
 
 impl Drop for Counts {
     fn drop(&mut self) {
         let counts = std::mem::take(&mut *self.by_rpc.lock().unwrap_or_else(PoisonError::into_inner));
         if !counts.is_empty() {
-            // Bounded by the acceptor's connection cap. Nobody listens only when the node is gone.
-            let _ = self.ended.send(ConnectionSummary { peer: self.peer.clone(), remote: self.remote, counts });
+            let summary = ConnectionSummary { peer: self.peer.clone(), remote: self.remote, counts };
+            if self.ended.try_send(summary).is_err() {
+                tracing::warn!("a connection's counts were not recorded: too many connections end at once");
+            }
         }
     }
 }
@@ -65,7 +67,7 @@ pub struct ServedConnection {
 
 impl ServedConnection {
     /// Takes a connection over; its summary goes to `ended` when the last request of it is done.
-    pub fn new(connection: Connection, ended: mpsc::UnboundedSender<ConnectionSummary>) -> Self {
+    pub fn new(connection: Connection, ended: mpsc::Sender<ConnectionSummary>) -> Self {
         let (peer, remote) = (connection.peer.clone(), connection.remote);
         let counts = Counts { by_rpc: Mutex::default(), peer: peer.clone(), remote, ended };
         Self { connection, info: ConnectionInfo { peer, remote, counts: Arc::new(counts) } }

@@ -22,7 +22,11 @@ pub async fn cosign_forever(node: Arc<Node>, pause: Duration, shutdown: Cancella
         if shutdown.is_cancelled() {
             return;
         }
-        match round(&node).await {
+        let done = tokio::select! {
+            done = round(&node) => done,
+            () = shutdown.cancelled() => return,
+        };
+        match done {
             Ok(true) => {}
             Ok(false) => {
                 // Too few answered: tried again after a pause, whether there is news or not.

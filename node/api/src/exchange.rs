@@ -29,15 +29,20 @@ pub async fn pull_forever(
 ) {
     let mut backoff = BACKOFF_MIN;
     loop {
+        let began = std::time::Instant::now();
         let pulled = tokio::select! {
             pulled = pull(&node, partner, wait_ms) => pulled,
             () = shutdown.cancelled() => return,
         };
         let pause = match pulled {
-            Ok(()) => {
+            Ok(pulled) => {
                 node.note_pull(partner, Ok(()));
                 backoff = BACKOFF_MIN;
-                continue;
+                if pulled || began.elapsed() >= BACKOFF_MIN {
+                    continue;
+                }
+                // A partner that answers at once that it has nothing is not asked again at once.
+                BACKOFF_MIN
             }
             Err(problem) => {
                 tracing::warn!(%partner, %problem, "a pull failed");
@@ -54,7 +59,8 @@ pub async fn pull_forever(
     }
 }
 
-async fn pull(node: &Node, partner: MemberId, wait_ms: u32) -> Result<(), String> {
+/// One pull; whether it brought anything.
+async fn pull(node: &Node, partner: MemberId, wait_ms: u32) -> Result<bool, String> {
     let channel = node.consensus().channel(partner).ok_or("not in the roster")?;
     let mut client: PeerServiceClient<Channel> =
         PeerServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX_BYTES);
@@ -64,7 +70,7 @@ async fn pull(node: &Node, partner: MemberId, wait_ms: u32) -> Result<(), String
     request.set_timeout(Duration::from_millis(wait_ms.into()) + GRACE);
     let answer = client.pull(request).await.map_err(|status| explain(&status))?.into_inner();
     if answer.page.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let items = answer
         .items
@@ -78,7 +84,7 @@ async fn pull(node: &Node, partner: MemberId, wait_ms: u32) -> Result<(), String
     let mut request = tonic::Request::new(v1::AcknowledgeRequest { federation, receipt });
     request.set_timeout(GRACE);
     client.acknowledge(request).await.map_err(|status| explain(&status))?;
-    Ok(())
+    Ok(true)
 }
 
 fn explain(status: &tonic::Status) -> String {

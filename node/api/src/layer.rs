@@ -4,6 +4,7 @@
 //! INVARIANT: an answer leaves only after its access record is durable. Where the log cannot be written, the answer is thrown
 //! away and the caller is refused.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,8 +13,9 @@ use std::task::{Context, Poll};
 
 use comity_app::Node;
 use comity_core::access::{AccessRecord, Outcome};
-use comity_core::{Role, Timestamp};
+use comity_core::{MemberId, Role, Timestamp};
 use comity_identity::SharedTrust;
+use futures::FutureExt as _;
 use http::{Request, Response};
 use tokio::sync::Semaphore;
 use tonic::Status;
@@ -26,6 +28,9 @@ use crate::connection::ConnectionInfo;
 use crate::status;
 use crate::table::{self, Listener, Recording, Rpc};
 
+/// The fewest calls at one time that a member is let have.
+const SHARE_MIN: usize = 16;
+
 /// Puts the access layer around a listener's services.
 #[derive(Debug, Clone)]
 pub struct AccessLayer {
@@ -37,14 +42,20 @@ struct Shared {
     node: Arc<Node>,
     trust: SharedTrust,
     listener: Listener,
-    /// Calls at one time, over all connections.
-    calls: Arc<Semaphore>,
+    /// Calls at one time: each member has a share of its own, so that none can use up the others'.
+    calls: BTreeMap<MemberId, Semaphore>,
 }
 
 impl AccessLayer {
-    /// A layer for one listener, which lets at most `max_calls` run at one time.
+    /// A layer for one listener, which lets at most `max_calls` run at one time, in equal shares for the members.
     pub fn new(node: Arc<Node>, trust: SharedTrust, listener: Listener, max_calls: usize) -> Self {
-        Self { shared: Arc::new(Shared { node, trust, listener, calls: Arc::new(Semaphore::new(max_calls)) }) }
+        let callers: Vec<MemberId> = match listener {
+            Listener::Peer => node.genesis().members().keys().copied().collect(),
+            Listener::Operator => vec![node.member()],
+        };
+        let share = (max_calls / callers.len().max(1)).clamp(SHARE_MIN, Semaphore::MAX_PERMITS);
+        let calls = callers.into_iter().map(|member| (member, Semaphore::new(share))).collect();
+        Self { shared: Arc::new(Shared { node, trust, listener, calls }) }
     }
 }
 
@@ -111,7 +122,10 @@ impl Shared {
                 request.extensions_mut().insert(caller.peer.clone());
                 request.extensions_mut().insert(caller.clone());
                 request.extensions_mut().insert(scope.clone());
-                self.run(rpc, inner, request).await
+                let member = info.peer.member;
+                // A handler that panics is answered for, and recorded, like any other failure.
+                let run = std::panic::AssertUnwindSafe(self.run(rpc, member, inner, request));
+                run.catch_unwind().await.unwrap_or_else(|_| status::handler_failed().into_http())
             }
         };
         if let Some(rpc) = row.filter(|rpc| rpc.recording == Recording::ByConnection) {
@@ -158,15 +172,14 @@ impl Shared {
         Ok(rpc)
     }
 
-    async fn run<S>(&self, rpc: &'static Rpc, mut inner: S, request: Request<Body>) -> Answer
+    async fn run<S>(&self, rpc: &'static Rpc, member: MemberId, mut inner: S, request: Request<Body>) -> Answer
     where
         S: Service<Request<Body>, Response = Answer, Error = Infallible> + Send,
         S::Future: Send,
     {
         // Refused rather than queued: a queue would only grow under load, and the caller knows best whether to wait.
-        let _permit = match self.calls.try_acquire() {
-            Ok(permit) => Some(permit),
-            Err(_) => return status::too_busy().into_http(),
+        let Some(_permit) = self.calls.get(&member).and_then(|share| share.try_acquire().ok()) else {
+            return status::too_busy().into_http();
         };
         match tokio::time::timeout(rpc.deadline(), inner.call(request)).await {
             Ok(Ok(answer)) => answer,

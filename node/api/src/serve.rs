@@ -100,7 +100,7 @@ impl Front {
         let tls = server_config(&self.credentials, self.trust.clone(), expectation)?;
         let (acceptor, refused) =
             Acceptor::start(listener, tls, self.trust.clone(), limits.acceptor, self.shutdown.clone());
-        let (ended, summaries) = mpsc::unbounded_channel();
+        let (ended, summaries) = mpsc::channel(limits.acceptor.max_connections.clamp(1, 100_000));
         let records = [
             tokio::spawn(record_connections(Arc::clone(&self.node), summaries)),
             tokio::spawn(record_refused(Arc::clone(&self.node), name, refused)),
@@ -132,7 +132,7 @@ impl Front {
 }
 
 /// Writes what each ended connection's uncounted calls came to.
-async fn record_connections(node: Arc<Node>, mut summaries: mpsc::UnboundedReceiver<ConnectionSummary>) {
+async fn record_connections(node: Arc<Node>, mut summaries: mpsc::Receiver<ConnectionSummary>) {
     while let Some(summary) = summaries.recv().await {
         for ((rpc, allowed), count) in summary.counts {
             let record = AccessRecord {

@@ -80,6 +80,10 @@ pub(crate) fn role_not_allowed(rpc: &str, role: Role, roles: &[Role]) -> Status 
     status(Code::PermissionDenied, "ROLE_NOT_ALLOWED", message)
 }
 
+pub(crate) fn handler_failed() -> Status {
+    status(Code::Internal, "INTERNAL", "the node could not do it; its log says why")
+}
+
 pub(crate) fn too_busy() -> Status {
     status(Code::ResourceExhausted, "TOO_BUSY", "the node is busy: try again shortly")
 }

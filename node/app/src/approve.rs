@@ -1,6 +1,7 @@
 //! Two people: what one asks for, another approves or refuses, and then it is done.
 
 use comity_core::list::{Choice, Command, PublicText, Submission, TableProposal, Vote, WithdrawBallot};
+use comity_core::proposal::{Proposal, PublicPart};
 use comity_core::view::commitment;
 use comity_core::{SpiffeId, Timestamp, VersionId, Violations};
 use comity_store::approvals::{Approval, ApprovalError, ApprovalState, NewApproval};
@@ -23,6 +24,16 @@ pub struct ApprovalView {
     pub approval: Approval,
     /// What will be done.
     pub action: Action,
+}
+
+/// What an approver is shown.
+#[derive(serde::Serialize)]
+struct ApprovalDetails<'a> {
+    action: &'a Action,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proposal: Option<Proposal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_part: Option<PublicPart>,
 }
 
 /// How an approver decided.
@@ -76,6 +87,27 @@ impl Node {
     pub async fn approval(&self, id: &str) -> Result<ApprovalView, AppError> {
         let found = self.store.approvals().get(id).await.map_err(InternalError::Store)?;
         view(found.ok_or(AppError::NotFound("approval"))?)
+    }
+
+    /// Everything that an approver needs to see of an action, as JSON: the action, and the document that it is about.
+    ///
+    /// # Errors
+    /// The document is gone, or cannot be read.
+    pub async fn approval_details(&self, action: &Action) -> Result<Vec<u8>, AppError> {
+        let mut details = ApprovalDetails { action, proposal: None, public_part: None };
+        match action {
+            Action::Share { proposal, .. } | Action::Table { proposal, .. } | Action::Withdraw { proposal, .. } => {
+                details.proposal = Some(self.own_row(*proposal).await?.proposal);
+            }
+            Action::Vote { ballot, .. } => {
+                let digest = self.consensus.read(|list| list.ballot(ballot).map(|b| b.public_part));
+                if let Some(digest) = digest {
+                    details.public_part = PublicPart::from_json(&self.public_bytes(digest).await?).ok();
+                }
+            }
+            Action::Policy { .. } => {}
+        }
+        Ok(comity_core::canonical::to_vec(&details))
     }
 
     /// Decides, and carries out what is approved. What fails on the way can be tried again; what the rules refuse cannot.

@@ -38,6 +38,15 @@ impl Node {
         Ok(found.into_iter().map(|stored| (stored.n, stored.leaf)).collect())
     }
 
+    /// Holds every stored leaf, and the columns by which records are looked up, against each other; says what does not agree.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn access_log_faults(&self) -> Result<Vec<String>, AppError> {
+        let verification = self.access_log.verify_stored().await.map_err(InternalError::from)?;
+        Ok(verification.faults.iter().map(ToString::to_string).collect())
+    }
+
     /// Signs a checkpoint of the log as it is now.
     ///
     /// # Errors

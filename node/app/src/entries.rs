@@ -9,6 +9,9 @@ use comity_core::{MemberId, Timestamp};
 use crate::error::{AppError, InternalError};
 use crate::node::Node;
 
+/// How long ago a majority may have answered a leader that still counts as one, in milliseconds.
+const QUORUM_AGE_MAX_MS: u64 = 5_000;
+
 /// An entry, its text and whether it is agreed.
 #[derive(Debug, Clone)]
 pub struct EntryView {
@@ -56,6 +59,10 @@ impl Node {
     pub fn list_view(&self) -> ListView {
         let agreed = self.agreed();
         let status = self.consensus.status();
+        // A leader that is cut off goes on thinking that it leads: what counts is when a majority last answered it.
+        let alone = self.genesis.voters().count() == 1;
+        let cut_off = status.quorum_age_ms.is_some_and(|age| age > QUORUM_AGE_MAX_MS) && !alone;
+        let leader = status.leader.filter(|leader| *leader != self.member() || !cut_off);
         let (commands, publications, list_time) =
             self.consensus.read(|list| (list.commands().size(), list.public_log().size(), list.list_time()));
         ListView {
@@ -66,7 +73,7 @@ impl Node {
             cosigners: agreed.map(|a| a.cosigners).unwrap_or_default(),
             cosigners_needed: comity_core::genesis::Genesis::cosigners_needed(self.genesis.voters().count()),
             list_time,
-            leader: status.leader,
+            leader,
             term: status.term,
             fork_alarm: self.cosigner.fork_alarm(),
         }

@@ -15,7 +15,7 @@ use comity_policy::Policies;
 use comity_store::NationalStore;
 use comity_store::access_log::AccessLog;
 use ed25519_dalek::SigningKey;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::cursor::Cursors;
 use crate::error::{AppError, InternalError};
@@ -23,6 +23,9 @@ use crate::fresh;
 
 /// The incarnation of an access log that was never restored.
 pub(crate) const FIRST_INCARNATION: u64 = 1;
+
+/// How many pulls of one partner may wait at one time: the one that it works with, and those of lines that were cut.
+const PULLS_MAX: usize = 4;
 
 /// The member's keys that live on this node.
 pub struct Keys {
@@ -55,6 +58,8 @@ pub struct Node {
     pub(crate) cursors: Cursors,
     /// One pull of a partner at a time: numbers are given in order.
     pub(crate) outbox_turns: BTreeMap<MemberId, tokio::sync::Mutex<()>>,
+    /// The pulls of a partner that may wait for news at one time.
+    pub(crate) outbox_waits: BTreeMap<MemberId, Semaphore>,
     pub(crate) policy_turn: tokio::sync::Mutex<()>,
     peers: Mutex<BTreeMap<MemberId, PeerHealth>>,
     started: Timestamp,
@@ -80,10 +85,11 @@ impl Node {
         policy_dir: PathBuf,
         keys: Keys,
     ) -> Self {
-        let partners = genesis.members().keys().copied().filter(|m| *m != own.member);
+        let partners = || genesis.members().keys().copied().filter(|m| *m != own.member);
         Self {
             cursors: Cursors::new(keys.node.as_bytes()),
-            outbox_turns: partners.map(|m| (m, tokio::sync::Mutex::new(()))).collect(),
+            outbox_turns: partners().map(|m| (m, tokio::sync::Mutex::new(()))).collect(),
+            outbox_waits: partners().map(|m| (m, Semaphore::new(PULLS_MAX))).collect(),
             policy_turn: tokio::sync::Mutex::new(()),
             peers: Mutex::default(),
             started: fresh::now(),
@@ -177,6 +183,27 @@ impl Node {
             action: action.to_owned(),
             outcome: Outcome::Allowed,
             reason: None,
+            touched,
+            request_id: None,
+            count: 1,
+        };
+        self.record_access(record).await
+    }
+
+    /// Writes that records were not released to a partner.
+    pub(crate) async fn record_denied_release(
+        &self,
+        partner: MemberId,
+        touched: Vec<Touched>,
+    ) -> Result<(), InternalError> {
+        let record = AccessRecord {
+            at: fresh::now(),
+            who: None,
+            member: Some(partner),
+            from: "this node".to_owned(),
+            action: "release".to_owned(),
+            outcome: Outcome::Denied,
+            reason: Some("NOT_RELEASED".to_owned()),
             touched,
             request_id: None,
             count: 1,

@@ -20,7 +20,9 @@ use crate::fresh;
 use crate::node::Node;
 
 /// The most items of a page.
-const PAGE_MAX_ITEMS: usize = 256;
+const PAGE_MAX_ITEMS: usize = 100;
+/// The most reasons that the access record names for one item, so that a page's record stays within its bound.
+const BECAUSE_MAX: usize = 16;
 /// A page is closed once it holds so much, in bytes; its last item may go beyond.
 const PAGE_FULL_BYTES: usize = 1024 * 1024;
 
@@ -45,6 +47,11 @@ impl Node {
     pub async fn pull(&self, partner: MemberId, cursor: &[u8], wait: Duration) -> Result<Option<Page>, AppError> {
         // Strangers do not get here: TLS admits members' nodes only.
         let turn = self.outbox_turns.get(&partner).ok_or(AppError::NotFound("partner"))?;
+        let waits = self.outbox_waits.get(&partner).ok_or(AppError::NotFound("partner"))?;
+        let _waiting = waits.try_acquire().map_err(|_| AppError::Exhausted {
+            reason: "TOO_MANY_PULLS",
+            problem: "too many of your pulls wait here already: let one end first".into(),
+        })?;
         let mut news = self.store.outbox().watch();
         let has = self.cursors.open(partner, cursor).ok_or_else(|| {
             Violations::one("cursor", "not a cursor that this node gave you: pull again with an empty one")
@@ -103,7 +110,25 @@ impl Node {
     }
 
     async fn release_pending(&self, partner: MemberId) -> Result<Vec<(Numbered, Vec<String>)>, AppError> {
-        let pending = self.store.outbox().pending(partner, PAGE_MAX_ITEMS).await.map_err(InternalError::Store)?;
+        loop {
+            let pending = self.store.outbox().pending(partner, PAGE_MAX_ITEMS).await.map_err(InternalError::Store)?;
+            if pending.is_empty() {
+                return Ok(Vec::new());
+            }
+            let numbered = self.release_batch(partner, pending).await?;
+            // What was refused takes no time of what is not.
+            if !numbered.is_empty() {
+                return Ok(numbered);
+            }
+        }
+    }
+
+    async fn release_batch(
+        &self,
+        partner: MemberId,
+        pending: Vec<Queued>,
+    ) -> Result<Vec<(Numbered, Vec<String>)>, AppError> {
+        let mut denied = Vec::new();
         let mut decided = Vec::with_capacity(pending.len());
         let mut reasons = std::collections::BTreeMap::new();
         let mut bytes = 0;
@@ -112,14 +137,19 @@ impl Node {
             if level.is_some() {
                 bytes += self.size_of(record, version).await?;
             }
+            if level.is_none() {
+                let because: Vec<String> = because.iter().take(BECAUSE_MAX).cloned().collect();
+                denied.push(Touched { resource: record.to_string(), version: Some(version), view: None, because });
+            }
             reasons.insert(record, because);
             decided.push(Decided { record, ticket, version, level });
             if bytes >= PAGE_FULL_BYTES {
                 break;
             }
         }
-        if decided.is_empty() {
-            return Ok(Vec::new());
+        // INVARIANT: a release that was refused is recorded, too, before it is off the queue.
+        if !denied.is_empty() {
+            self.record_denied_release(partner, denied).await?;
         }
         let numbered =
             self.store.outbox().release(partner, decided, fresh::now()).await.map_err(InternalError::Store)?;
@@ -179,7 +209,7 @@ impl Node {
                 resource: row.record.to_string(),
                 version: sent,
                 view: Some(view.to_owned()),
-                because,
+                because: because.into_iter().take(BECAUSE_MAX).collect(),
             });
             if bytes >= PAGE_FULL_BYTES {
                 break;

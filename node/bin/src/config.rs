@@ -138,7 +138,7 @@ pub struct List {
 
 impl Default for List {
     fn default() -> Self {
-        Self { cosign_interval_ms: 500, attest_interval_s: 3_600 }
+        Self { cosign_interval_ms: 500, attest_interval_s: 300 }
     }
 }
 
@@ -261,6 +261,20 @@ impl Config {
         for (key, listen) in [("peer.listen", &self.peer.listen), ("operator.listen", &self.operator.listen)] {
             if listen.parse::<std::net::SocketAddr>().is_err() {
                 return value(key, format!("`{listen}`: expected address:port, such as 0.0.0.0:7443"));
+            }
+        }
+        for (key, listen) in [("peer", &self.peer), ("operator", &self.operator)] {
+            let fits = (1..=100_000).contains(&listen.max_connections)
+                && (1..=1_000_000).contains(&listen.max_calls)
+                && (100..=600_000).contains(&listen.handshake_timeout_ms)
+                && (1..=31_536_000).contains(&listen.connection_age_max_s);
+            if !fits {
+                return value(
+                    key,
+                    "expected max_connections 1 to 100000, max_calls 1 to 1000000, handshake_timeout_ms 100 to 600000, \
+                     connection_age_max_s 1 to 31536000"
+                        .into(),
+                );
             }
         }
         if let Some(health) = &self.health {

@@ -147,7 +147,11 @@ async fn attest_forever(node: Arc<Node>, every: Duration, shutdown: Cancellation
             () = tokio::time::sleep(pause) => {}
             () = shutdown.cancelled() => return,
         }
-        pause = match node.attest_time().await {
+        let attested = tokio::select! {
+            attested = node.attest_time() => attested,
+            () = shutdown.cancelled() => return,
+        };
+        pause = match attested {
             Ok(()) => every,
             Err(error) => {
                 tracing::debug!(%error, "time was not attested");
@@ -172,7 +176,7 @@ async fn checkpoint_forever(node: Arc<Node>, every: Duration, shutdown: Cancella
 /// Serving: the access log can be written and a leader is known.
 async fn report_health(node: Arc<Node>, reporter: HealthReporter, shutdown: CancellationToken) {
     loop {
-        let serving = node.can_record() && node.consensus().status().leader.is_some();
+        let serving = node.can_record() && node.list_view().leader.is_some();
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         reporter.set_service_status("", status).await;
         tokio::select! {

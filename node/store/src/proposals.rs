@@ -47,7 +47,8 @@ impl Proposals {
         self.database.write(move |connection| Box::pin(create(connection, new))).await
     }
 
-    /// Writes a new version of a draft or shared proposal. It is decided again for every party it is shared with.
+    /// Writes a new version of a draft or shared proposal. It is a draft again: what two people decided to show was the
+    /// version that they looked at, so the parties that it was shared with are decided again and lose it until it is shared anew.
     ///
     /// # Errors
     /// There is none, it has another version by now, it is tabled or withdrawn, or the database failed.
@@ -70,6 +71,9 @@ impl Proposals {
                     for party in &found.shared_with {
                         queue::enqueue(connection, *party, id).await?;
                     }
+                    // INVARIANT: no version goes to a party but one that two people decided to show.
+                    rows::delete_shares(connection, id).await?;
+                    rows::set_state(connection, id, ProposalState::Draft, revision.at).await?;
                     rows::require(connection, id).await
                 })
             })

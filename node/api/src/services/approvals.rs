@@ -1,8 +1,8 @@
 //! `ApprovalService`.
 
-use comity_app::Decided;
-use comity_core::Timestamp;
+use comity_app::{Action, Decided};
 use comity_core::access::Touched;
+use comity_core::{Role, Timestamp};
 use comity_proto::v1;
 use tonic::{Request, Response, Status};
 
@@ -23,6 +23,11 @@ fn approval_id(text: &str, scope: &crate::AccessScope) -> Result<String, Status>
     Ok(id)
 }
 
+/// A policy officer reads no bodies, so only policies of what waits: the others' summaries name subjects.
+fn may_see(role: Role, action: &Action) -> bool {
+    role != Role::Policy || matches!(action, Action::Policy { .. })
+}
+
 fn now() -> Timestamp {
     Timestamp::from_jiff(jiff::Timestamp::now())
 }
@@ -33,7 +38,7 @@ impl v1::approval_service_server::ApprovalService for Approvals {
         &self,
         request: Request<v1::ListApprovalsRequest>,
     ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
-        let (_, scope) = context(&request)?;
+        let (caller, scope) = context(&request)?;
         let request = request.into_inner();
         let size = convert::page_size(request.page_size)?;
         let before = convert::parse_optional::<u64>("page_token", &request.page_token)?;
@@ -42,16 +47,23 @@ impl v1::approval_service_server::ApprovalService for Approvals {
             Some(last) if found.len() >= size => last.approval.position.to_string(),
             _ => String::new(),
         };
+        let found: Vec<_> = found.into_iter().filter(|a| may_see(caller.peer.role(), &a.action)).collect();
         scope.touch_all(found.iter().map(|a| Touched::resource(&a.approval.id)));
         let approvals = found.into_iter().map(|a| convert::approval(a, false, now())).collect();
         Ok(Response::new(v1::ListApprovalsResponse { approvals, next_page_token }))
     }
 
     async fn get_approval(&self, request: Request<v1::GetApprovalRequest>) -> Result<Response<v1::Approval>, Status> {
-        let (_, scope) = context(&request)?;
+        let (caller, scope) = context(&request)?;
         let id = approval_id(&request.into_inner().id, &scope)?;
         let found = self.node.approval(&id).await.map_err(status::of)?;
-        Ok(Response::new(convert::approval(found, true, now())))
+        if !may_see(caller.peer.role(), &found.action) {
+            return Err(status::of(comity_app::AppError::NotFound("approval")));
+        }
+        let details = self.node.approval_details(&found.action).await.map_err(status::of)?;
+        let mut answer = convert::approval(found, true, now());
+        answer.details = details;
+        Ok(Response::new(answer))
     }
 
     async fn decide_approval(

@@ -79,6 +79,7 @@ impl v1::audit_service_server::AuditService for Audits {
         let (_, scope) = context(&request)?;
         scope.touch(Touched::resource("access-log"));
         let note = self.node.access_checkpoint().await.map_err(status::of)?;
-        Ok(Response::new(v1::AccessCheckpoint { note: note.to_bytes() }))
+        let faults = self.node.access_log_faults().await.map_err(status::of)?;
+        Ok(Response::new(v1::AccessCheckpoint { note: note.to_bytes(), faults }))
     }
 }

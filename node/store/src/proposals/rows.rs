@@ -127,6 +127,12 @@ pub(super) async fn insert_share(
     Ok(())
 }
 
+/// Takes back every decision to show it.
+pub(super) async fn delete_shares(connection: &mut Connection, id: RecordId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM proposal_share WHERE record = $1").bind(id.to_string()).execute(connection).await?;
+    Ok(())
+}
+
 pub(super) async fn position(connection: &mut Connection, id: RecordId) -> Result<Option<i64>, StoreError> {
     let row = sqlx::query("SELECT position FROM proposal WHERE id = $1")
         .bind(id.to_string())
