@@ -70,7 +70,7 @@ impl Node {
             Failure::new(Exit::NotAuthenticated, message).next("comity member list")
         })?;
         let member = own.member;
-        let trust = TrustStore::new(&[anchors(own, &context.genesis)?])
+        let trust = TrustStore::new(&[anchors(own)?])
             .map_err(|e| Failure::new(Exit::NotAuthenticated, format!("{}: {e}", context.genesis.display())))?;
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let limits = ConnectorLimits {
@@ -171,13 +171,14 @@ pub(crate) fn own_member<'a>(genesis: &'a Genesis, id: &SpiffeId) -> Option<&'a 
     genesis.members().values().find(|member| member.trust_domain == *id.trust_domain())
 }
 
-fn anchors(member: &RosterMember, genesis: &Path) -> Result<MemberAnchors, Failure> {
+/// What is needed to know a member's nodes.
+pub(crate) fn anchors(member: &RosterMember) -> Result<MemberAnchors, Failure> {
     let roots_der = member
         .roots_pem
         .iter()
         .map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).map(|der| der.to_vec()))
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| Failure::error(format!("{}: roots_pem of {}: not PEM: {e}", genesis.display(), member.member)))?;
+        .map_err(|e| Failure::error(format!("genesis: roots_pem of {}: not PEM: {e}", member.member)))?;
     Ok(MemberAnchors { member: member.member, trust_domain: member.trust_domain.clone(), roots_der })
 }
 

@@ -2,6 +2,7 @@
 
 pub mod desk;
 pub mod federation;
+mod partner;
 pub mod story;
 
 use std::path::{Path, PathBuf};

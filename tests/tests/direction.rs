@@ -44,7 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 #[test]
 fn every_edge_goes_the_way_of_the_design() {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args(["metadata", "--format-version", "1", "--no-deps", "--locked"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
         .unwrap();
@@ -74,7 +74,7 @@ fn every_edge_goes_the_way_of_the_design() {
 #[test]
 fn the_core_is_pure() {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "-p", "comity-core", "--edges", "normal", "--prefix", "none", "--offline"])
+        .args(["tree", "-p", "comity-core", "--edges", "normal", "--prefix", "none", "--locked"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
         .unwrap();

@@ -59,6 +59,9 @@ pub enum StepError {
         /// What the last attempt said.
         last: String,
     },
+    /// One node got no answer from another.
+    #[error("a node's pull: {0}")]
+    Pull(Box<dyn std::error::Error + Send + Sync>),
     /// A node.
     #[error(transparent)]
     Federation(#[from] super::federation::FederationError),

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::desk::{Desk, StepError};
 use super::federation::{Federation, Seat};
+use super::partner;
 use crate::exit::Exit;
 use crate::import::ofac::sample as sample_files;
 use crate::output::Output;
@@ -85,6 +86,10 @@ pub async fn tell(federation: &mut Federation, narrator: &mut Narrator<'_>) -> R
     let fr_operator = people("FR", Role::Operator, "desk-1")?;
     let fr_approver = people("FR", Role::Approver, "desk-2")?;
 
+    // What Canada's node is told before there is anything.
+    let (canada, france) = (seat(federation, "CA")?.clone(), seat(federation, "FR")?.clone());
+    let told_before = partner::pull(&federation.genesis, &canada, &france).await.map_err(StepError::Pull)?;
+
     narrator.step("France drafts a proposal from a sanctions list in OFAC's format");
     let sample = federation.folder.join("sample-ofac");
     std::fs::create_dir_all(&sample).map_err(file_error(&sample))?;
@@ -124,6 +129,11 @@ pub async fn tell(federation: &mut Federation, narrator: &mut Narrator<'_>) -> R
     narrator.say(&format!("Germany's node pulled it; its desk reads \"{}\"", text(&received, "/title")?));
 
     narrator.step("Canada asks for the same, and learns nothing");
+    let told_now = partner::pull(&federation.genesis, &canada, &france).await.map_err(StepError::Pull)?;
+    if told_now != told_before {
+        return Err(StepError::Broken("Canada's node can tell that France has something that it may not see"));
+    }
+    narrator.say("France's node answers Canada's node as it did before there was a proposal, to the byte");
     let ca_operator = people("CA", Role::Operator, "desk-1")?;
     let hidden = desk.expect(Exit::NotFound, &ca_operator, &["proposal", "show", &proposal]).await?;
     let absent = absent_twin(&proposal);
@@ -131,7 +141,7 @@ pub async fn tell(federation: &mut Federation, narrator: &mut Narrator<'_>) -> R
     if hidden.err.replace(&proposal, "ID") != missing.err.replace(&absent, "ID") || hidden.out != missing.out {
         return Err(StepError::Broken("Canada can tell a hidden proposal from one that does not exist"));
     }
-    narrator.say("the answer is, to the byte, the one for a proposal that does not exist");
+    narrator.say("its desk's answer is, to the byte, the one for a proposal that does not exist");
     let listed = desk.json(&ca_operator, &["proposal", "list"]).await?;
     if listed.pointer("/proposals").and_then(Value::as_array).is_some_and(|p| !p.is_empty()) {
         return Err(StepError::Broken("Canada sees a proposal that was not shared with it"));

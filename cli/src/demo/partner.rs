@@ -1,0 +1,39 @@
+//! What one member's node is answered by another's, asked as a node asks.
+
+use comity_core::MemberId;
+use comity_core::genesis::Genesis;
+use comity_identity::{ConnectorLimits, Credentials, Expectation, MemberConnector, SharedTrust, TrustStore};
+use comity_proto::v1;
+use comity_proto::v1::peer_service_client::PeerServiceClient;
+use prost::Message as _;
+
+use super::federation::Seat;
+use crate::connection::anchors;
+
+/// Why there was no answer.
+pub(super) type NoAnswer = Box<dyn std::error::Error + Send + Sync>;
+
+/// The exact bytes of the answer to a pull that waits for nothing, from the beginning.
+pub(super) async fn pull(genesis: &Genesis, asker: &Seat, asked: &Seat) -> Result<Vec<u8>, NoAnswer> {
+    let credentials = Credentials::load(&asker.folder.join("node-node-1.pem"), &asker.folder.join("node-node-1.key"))?;
+    let channel = dial(genesis, &credentials, asked.member, &asked.peer).await?;
+    let request = v1::PullRequest { federation: genesis.federation().0.to_vec(), cursor: Vec::new(), wait_ms: 1 };
+    Ok(PeerServiceClient::new(channel).pull(request).await?.into_inner().encode_to_vec())
+}
+
+async fn dial(
+    genesis: &Genesis,
+    credentials: &Credentials,
+    to: MemberId,
+    address: &str,
+) -> Result<tonic::transport::Channel, NoAnswer> {
+    let member = genesis.member(to).ok_or("not in the genesis")?;
+    let trust = TrustStore::new(&[anchors(member)?])?;
+    let connector = MemberConnector::new(
+        credentials,
+        SharedTrust::new(trust),
+        Expectation::node_of(to),
+        ConnectorLimits::default(),
+    )?;
+    Ok(tonic::transport::Endpoint::from_shared(format!("http://{address}"))?.connect_with_connector(connector).await?)
+}
