@@ -282,3 +282,7 @@ impl Cosigner {
         (cosigners.len() >= needed).then_some(Agreed { heads, cosigners })
     }
 }
+
+#[cfg(test)]
+#[path = "cosign_tests.rs"]
+mod tests;
