@@ -2,6 +2,7 @@
 
 mod list_commit;
 mod process;
+mod reference;
 mod report;
 
 use std::ffi::OsString;

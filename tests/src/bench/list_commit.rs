@@ -19,7 +19,7 @@ use tonic::transport::Channel;
 
 use super::process::{cpu_seconds, peak_rss_mib};
 use super::report::{Row, note, percentile};
-use super::{BenchError, Options};
+use super::{BenchError, Options, reference};
 use crate::federation::{certificate, dial, lay_out, plan};
 
 const MEMBERS: [&str; 3] = ["FR", "DE", "CA"];
@@ -35,7 +35,8 @@ pub(super) async fn run(options: &Options) -> Result<Vec<Row>, BenchError> {
         Some(case) => vec![case.parse().map_err(|_| format!("--case {case}: expected a number of clients"))?],
         None => CASES.to_vec(),
     };
-    let mut rows = Vec::new();
+    // One case alone is one row alone.
+    let mut rows = if options.case.is_none() { reference::rows()? } else { Vec::new() };
     for clients in cases {
         note(&format!("list-commit: {clients} clients for {} s", options.seconds));
         rows.push(case(clients, Duration::from_secs(options.seconds)).await?);
