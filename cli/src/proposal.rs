@@ -41,6 +41,8 @@ pub(crate) enum ProposalCommand {
         request_id: Option<String>,
     },
     /// Replace the document of an own proposal
+    ///
+    /// A shared proposal becomes a draft again, and its partners lose it: share it anew, which another person approves.
     #[command(after_long_help = "Examples:\n  comity proposal edit FR-P-8K3M9QXT2V4N6R7W -f case.yaml")]
     Edit {
         /// The proposal

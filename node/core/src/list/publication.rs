@@ -1,4 +1,4 @@
-//! Publications: the leaves of the public log. They name states, consents and reasons, never people.
+//! Publications: the leaves of the public log. They name states and their consents, never people.
 
 use serde::{Deserialize, Serialize};
 
