@@ -100,6 +100,9 @@ pub enum InvalidEnvelope {
     /// None, or too many.
     #[error("{0} signatures: expected 1 to {max}", max = Envelope::MAX_SIGNATURES)]
     SignatureCount(usize),
+    /// Two signatures carry the id of one key.
+    #[error("two signatures by one key")]
+    SignedTwice,
     /// No signature carries the id of the key that must sign.
     #[error("not signed with key {expected}")]
     OtherKey {
@@ -135,9 +138,28 @@ impl Envelope {
 
     /// Signs a payload with one key.
     pub fn sign(payload_type: &str, payload: Vec<u8>, key: &SigningKey) -> Self {
-        let sig = key.sign(&pre_authentication_encoding(payload_type, &payload)).to_bytes();
-        let signatures = vec![EnvelopeSignature { keyid: KeyId::of(&key.verifying_key()), sig }];
-        Self { payload_type: payload_type.to_owned(), payload, signatures }
+        let mut envelope = Self { payload_type: payload_type.to_owned(), payload, signatures: Vec::new() };
+        envelope.add_signature(key);
+        envelope
+    }
+
+    /// Adds the signature of one more key.
+    pub fn add_signature(&mut self, key: &SigningKey) {
+        let sig = key.sign(&pre_authentication_encoding(&self.payload_type, &self.payload)).to_bytes();
+        self.signatures.push(EnvelopeSignature { keyid: KeyId::of(&key.verifying_key()), sig });
+    }
+
+    /// The same with the signature of one key alone: what is published of a command that people signed, too.
+    pub fn reduced_to(&self, key: KeyId) -> Self {
+        let signatures = self.signatures.iter().filter(|signature| signature.keyid == key).cloned().collect();
+        Self { signatures, ..self.clone() }
+    }
+
+    /// What was published of it: itself, or with one signature alone, whichever has this RFC 9162 leaf hash.
+    pub fn published_as(&self, leaf_hash: canonical::Hex32) -> Option<Self> {
+        let whole = std::iter::once(self.clone());
+        let mut forms = whole.chain(self.signatures.iter().map(|signature| self.reduced_to(signature.keyid)));
+        forms.find(|form| crate::merkle::leaf_hash(&form.to_bytes()) == leaf_hash)
     }
 
     /// The one text form.
@@ -164,6 +186,10 @@ impl Envelope {
         let wire: Wire = canonical::from_slice(bytes).map_err(|e| InvalidEnvelope::Malformed(e.to_string()))?;
         if !(1..=Self::MAX_SIGNATURES).contains(&wire.signatures.len()) {
             return Err(InvalidEnvelope::SignatureCount(wire.signatures.len()));
+        }
+        let ids: std::collections::BTreeSet<KeyId> = wire.signatures.iter().map(|signature| signature.keyid).collect();
+        if ids.len() < wire.signatures.len() {
+            return Err(InvalidEnvelope::SignedTwice);
         }
         let base64 = |field: &str, text: &str| {
             STANDARD.decode(text).map_err(|e| InvalidEnvelope::Malformed(format!("{field}: {e}")))
@@ -195,14 +221,28 @@ impl Envelope {
         if signature.keyid != expected {
             return Err(InvalidEnvelope::OtherKey { expected });
         }
+        self.verify_signature(signature, key)
+    }
+
+    /// Checks that this key is among those that signed exactly this payload as exactly this type.
+    ///
+    /// # Errors
+    /// It did not sign, or its signature is bad.
+    pub fn verify_among(&self, key: &VerifyingKey) -> Result<(), InvalidEnvelope> {
+        let expected = KeyId::of(key);
+        let signature = self.signatures.iter().find(|signature| signature.keyid == expected);
+        self.verify_signature(signature.ok_or(InvalidEnvelope::OtherKey { expected })?, key)
+    }
+
+    fn verify_signature(&self, signature: &EnvelopeSignature, key: &VerifyingKey) -> Result<(), InvalidEnvelope> {
         let message = pre_authentication_encoding(&self.payload_type, &self.payload);
         key.verify_strict(&message, &Signature::from_bytes(&signature.sig))
-            .map_err(|_| InvalidEnvelope::BadSignature(expected))
+            .map_err(|_| InvalidEnvelope::BadSignature(signature.keyid))
     }
 }
 
-/// `PAE(type, body)` of DSSE v1: no payload can be read as another type's.
-fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+/// `PAE(type, body)` of DSSE v1: what each signature signs. No payload can be read as another type's.
+pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len());
     let mut message = head.into_bytes();
     message.extend_from_slice(payload);

@@ -137,6 +137,18 @@ impl fmt::Display for PartialDate {
     }
 }
 
+impl Serialize for PartialDate {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PartialDate {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        crate::canonical::parse_str(d)
+    }
+}
+
 impl DateRange {
     /// One date.
     pub fn single(date: PartialDate) -> Self {

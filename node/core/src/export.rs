@@ -1,24 +1,26 @@
 //! The list as a file that proves itself: `comity list export` writes it, anybody with the genesis verifies it offline.
 //!
-//! At the public depth it holds the public log, the texts, the tabling commands and the votes that consented, and a
-//! checkpoint with its cosignatures. At the members' depth it holds the whole command log besides, to be replayed.
+//! At the public depth it holds the public log, the texts, the commands that each publication stands on, and a checkpoint with
+//! its cosignatures. At the members' depth it holds the whole command log besides, to be replayed.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod authority;
+mod entries;
+mod public_roster;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::authority::Proof;
+pub use self::entries::{PublicEntry, PublicList, PublishedStatus};
+use self::public_roster::PublicRoster;
 use crate::canonical::{self, Hex32, InvalidJson};
 use crate::checkpoint::{InvalidCheckpoint, SignedCheckpoint};
 use crate::genesis::Genesis;
-use crate::list::{
-    BallotId, Choice, Command, EntryId, ListState, PublicText, Publication, Refusal, check_accepted, public_part_digest,
-};
+use crate::list::{EntryId, ListState, PublicText, Publication, Refusal, check_accepted};
 use crate::member::MemberId;
 use crate::merkle;
-use crate::proposal::PublicPart;
-use crate::timestamp::Timestamp;
-use crate::violation::Violations;
+use crate::roster::Voters;
 
 /// The file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,12 +45,13 @@ pub struct ListExport {
 pub struct ExportedPublication {
     /// The leaf, exactly.
     pub leaf: String,
-    /// The entry's text.
-    pub public_part: ExportedText,
-    /// The envelope that tabled it.
-    pub tabled_by: String,
-    /// The envelopes of the votes that consented, in the order of the leaf's consents.
-    pub votes: Vec<String>,
+    /// The text that was decided on. Not there where one member acted on its own authority, nor where the listing was annulled
+    /// since and its text erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<ExportedText>,
+    /// The envelopes that it stands on, each with the member's own signature alone: the tabling, then the commands of the
+    /// leaf's consents and of those who were silent, in the leaf's order; or the one command of a member that acted alone.
+    pub evidence: Vec<String>,
 }
 
 /// A text and the salt of its digest.
@@ -57,7 +60,7 @@ pub struct ExportedPublication {
 pub struct ExportedText {
     /// The salt.
     pub salt: Hex32,
-    /// The public part, exactly.
+    /// The text, exactly: a public part, or a statement.
     pub text: String,
 }
 
@@ -90,23 +93,12 @@ pub struct VerifiedList {
     pub latest_cosignature_seconds: u64,
     /// How many commands were replayed; nothing at the public depth.
     pub replayed: Option<u64>,
-    /// The entries.
-    pub entries: Vec<VerifiedEntry>,
-}
-
-/// An entry that proved itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedEntry {
-    /// Its number.
-    pub id: EntryId,
-    /// Who proposed it.
-    pub proposer: MemberId,
-    /// Who consented.
-    pub consents: Vec<MemberId>,
-    /// When, in list time.
-    pub list_time: Timestamp,
-    /// Its text.
-    pub public_part: PublicPart,
+    /// The entries, and every publication about them.
+    pub list: PublicList,
+    /// Who votes at that position.
+    pub voters: Vec<MemberId>,
+    /// How many of them must cosign.
+    pub cosigners_needed: usize,
 }
 
 /// Why an export does not prove what it says.
@@ -173,6 +165,9 @@ pub enum UnprovenExport {
         /// Why.
         refusal: Refusal,
     },
+    /// A file without its commands leads to no state.
+    #[error("the file holds no commands: export it with --commands")]
+    PublicDepth,
     /// The publications are not those that the commands lead to.
     #[error("the commands, replayed, do not lead to the publications of the file")]
     Replay,
@@ -200,19 +195,12 @@ impl ListExport {
             let (found, expected) = (export.federation, genesis.federation());
             return Err(UnprovenExport::OtherFederation { found, expected });
         }
-        let origin = genesis.public_log_origin();
-        let (note, cosigners, latest) = verify_note(&export.checkpoint, &origin, genesis, "public")?;
+        let note = read_note(&export.checkpoint, &genesis.public_log_origin())?;
         let leaves = export.publications.iter().map(|p| Publication::leaf_hash(p.leaf.as_bytes()));
         check_root("public", leaves, &note)?;
-        let mut entries = Vec::with_capacity(export.publications.len());
-        let mut sequence = Sequence::new(genesis);
-        for (exported, leaf) in export.publications.iter().zip(0..) {
-            let (entry, ballot) = verify_publication(exported, leaf, genesis)?;
-            if let Err(problem) = sequence.follow(&entry, ballot) {
-                return Err(UnprovenExport::Publication { leaf, entry: Some(entry.id), problem });
-            }
-            entries.push(entry);
-        }
+        let (list, roster) = follow(&export.publications, genesis)?;
+        let voters = roster.voters();
+        let (cosigners, latest) = agreed(&note, &voters, "public")?;
         let replayed = export.commands.as_ref().map(|c| replay(c, &export, genesis)).transpose()?;
         Ok(VerifiedList {
             size: note.checkpoint.size,
@@ -220,40 +208,81 @@ impl ListExport {
             cosigners,
             latest_cosignature_seconds: latest,
             replayed,
-            entries,
+            list,
+            cosigners_needed: Genesis::cosigners_needed(voters.len()),
+            voters: voters.into_keys().collect(),
         })
+    }
+
+    /// The state that the command log of a file at the members' depth leads to, verified as [`ListExport::verify`] does: what
+    /// a member that was away, or is new, begins with.
+    ///
+    /// # Errors
+    /// As [`ListExport::verify`]; and a file at the public depth leads to no state.
+    pub fn replay(bytes: &[u8], genesis: &Arc<Genesis>) -> Result<(ListState, Vec<String>), UnprovenExport> {
+        Self::verify(bytes, genesis)?;
+        let export: Self = canonical::from_slice(bytes)?;
+        let commands = export.commands.ok_or(UnprovenExport::PublicDepth)?;
+        Ok((replayed_state(&commands, genesis)?, commands.envelopes))
     }
 }
 
-fn verify_note(
-    text: &str,
-    origin: &str,
+/// Every publication stands on what it names and follows from those before it.
+fn follow(
+    publications: &[ExportedPublication],
     genesis: &Genesis,
-    log: &'static str,
-) -> Result<(SignedCheckpoint, Vec<MemberId>, u64), UnprovenExport> {
+) -> Result<(PublicList, PublicRoster), UnprovenExport> {
+    let mut list = PublicList::new(genesis);
+    let mut roster = PublicRoster::new(genesis);
+    for (exported, leaf) in publications.iter().zip(0..) {
+        let publication = Publication::from_bytes(exported.leaf.as_bytes())
+            .map_err(|e| UnprovenExport::Publication { leaf, entry: None, problem: e.to_string() })?;
+        let fail = |problem| UnprovenExport::Publication { leaf, entry: publication.event.entry().cloned(), problem };
+        let proof = Proof { federation: genesis.federation(), roster: &roster, list: &list };
+        proof.check(&publication, exported).map_err(fail)?;
+        list.follow(leaf, &publication, exported.text.as_ref()).map_err(fail)?;
+        roster.follow(&publication.event);
+    }
+    list.check_erased().map_err(|(leaf, entry)| UnprovenExport::Publication {
+        leaf,
+        entry: Some(entry),
+        problem: "its text is missing, and the entry was not annulled".into(),
+    })?;
+    Ok((list, roster))
+}
+
+fn read_note(text: &str, origin: &str) -> Result<SignedCheckpoint, UnprovenExport> {
     let note = SignedCheckpoint::from_bytes(text.as_bytes())?;
     if note.checkpoint.origin != origin {
         let (found, expected) = (note.checkpoint.origin.clone(), origin.to_owned());
         return Err(InvalidCheckpoint::OtherOrigin { found, expected }.into());
     }
-    let (cosigners, latest) = cosigners_of(&note, genesis)?;
-    let needed = Genesis::cosigners_needed(genesis.voters().count());
+    Ok(note)
+}
+
+/// Whether enough of the voters cosigned; who, and the latest second that one of them claims.
+fn agreed(note: &SignedCheckpoint, voters: &Voters, log: &'static str) -> Result<(Vec<MemberId>, u64), UnprovenExport> {
+    let (cosigners, latest) = cosigners_of(note, voters)?;
+    let needed = Genesis::cosigners_needed(voters.len());
     if cosigners.len() < needed {
         return Err(UnprovenExport::NotAgreed { log, found: cosigners.len(), needed });
     }
-    Ok((note, cosigners, latest))
+    Ok((cosigners, latest))
 }
 
-/// The voting members whose cosignatures a note carries, all verified, and the latest second that one of them claims.
+/// The voters whose cosignatures a note carries, all verified, and the latest second that one of them claims. The voters are
+/// those of the position that the note is about.
 ///
 /// # Errors
 /// A cosignature under a member's name does not verify.
-pub fn cosigners_of(note: &SignedCheckpoint, genesis: &Genesis) -> Result<(Vec<MemberId>, u64), InvalidCheckpoint> {
+pub fn cosigners_of(note: &SignedCheckpoint, voters: &Voters) -> Result<(Vec<MemberId>, u64), InvalidCheckpoint> {
     let (mut cosigners, mut latest) = (Vec::new(), 0);
-    for member in genesis.voters() {
-        match note.verify_cosigner(&Genesis::cosigner_name(member), &member.node_key.0) {
+    for (member, voter) in voters {
+        // A key that was revoked cosigns nothing.
+        let Some(key) = voter.node_key else { continue };
+        match note.verify_cosigner(&Genesis::cosigner_name(&voter.trust_domain), &key.0) {
             Ok(seconds) => {
-                cosigners.push(member.member);
+                cosigners.push(*member);
                 latest = latest.max(seconds);
             }
             Err(InvalidCheckpoint::Unsigned(_)) => {}
@@ -278,109 +307,28 @@ fn check_root(
     }
 }
 
-fn verify_publication(
-    exported: &ExportedPublication,
-    leaf: u64,
-    genesis: &Genesis,
-) -> Result<(VerifiedEntry, BallotId), UnprovenExport> {
-    let publication: Publication = canonical::from_slice(exported.leaf.as_bytes())
-        .map_err(|e| UnprovenExport::Publication { leaf, entry: None, problem: e.to_string() })?;
-    let fail = |problem: String| UnprovenExport::Publication { leaf, entry: Some(publication.entry.clone()), problem };
-    let text = &exported.public_part;
-    if public_part_digest(text.salt, text.text.as_bytes()) != publication.public_part {
-        return Err(fail("the text is not the one that was agreed".into()));
-    }
-    let public_part = PublicPart::from_json(text.text.as_bytes()).map_err(|e: Violations| fail(e.to_string()))?;
-    let tabled = check_accepted(genesis, exported.tabled_by.as_bytes()).map_err(|e| fail(format!("tabling: {e}")))?;
-    let Command::Table(table) = tabled.command() else {
-        return Err(fail("it was not tabled by the command that it names".into()));
-    };
-    let names_it = tabled.payload_hash() == publication.ballot
-        && table.public_part == publication.public_part
-        && table.member == publication.proposer;
-    if !names_it {
-        return Err(fail("the tabling command is of another ballot or text".into()));
-    }
-    if exported.votes.len() != publication.consents.len() {
-        return Err(fail(format!("{} votes for {} consents", exported.votes.len(), publication.consents.len())));
-    }
-    let mut consents = BTreeSet::new();
-    for (envelope, consent) in exported.votes.iter().zip(&publication.consents) {
-        let vote = check_accepted(genesis, envelope.as_bytes()).map_err(|e| fail(format!("vote: {e}")))?;
-        let Command::Vote(cast) = vote.command() else {
-            return Err(fail(format!("the consent of {} is no vote", consent.member)));
-        };
-        let stands = vote.leaf_hash() == consent.vote
-            && cast.member == consent.member
-            && cast.ballot == publication.ballot
-            && cast.choice == Choice::Yes;
-        if !stands || !consents.insert(cast.member) {
-            return Err(fail(format!("the vote of {} is not a consent to this entry", consent.member)));
-        }
-    }
-    let needed = genesis.document().listing_rule.needed(genesis.voters().count());
-    if consents.len() < needed {
-        return Err(fail(format!("{} consents, {needed} are needed", consents.len())));
-    }
-    let entry = VerifiedEntry {
-        id: publication.entry,
-        proposer: publication.proposer,
-        consents: consents.into_iter().collect(),
-        list_time: publication.list_time,
-        public_part,
-    };
-    Ok((entry, publication.ballot))
-}
-
-/// What one publication must be after those before it: time does not go back, numbers of a year are dense, and a ballot
-/// is published once.
-struct Sequence<'a> {
-    genesis: &'a Genesis,
-    list_time: Timestamp,
-    numbers: BTreeMap<i16, u32>,
-    ballots: BTreeSet<BallotId>,
-}
-
-impl<'a> Sequence<'a> {
-    fn new(genesis: &'a Genesis) -> Self {
-        let list_time = genesis.document().created;
-        Self { genesis, list_time, numbers: BTreeMap::new(), ballots: BTreeSet::new() }
-    }
-
-    fn follow(&mut self, entry: &VerifiedEntry, ballot: BallotId) -> Result<(), String> {
-        if entry.list_time < self.list_time {
-            return Err(format!("it is dated {}, before {}", entry.list_time, self.list_time));
-        }
-        if !self.ballots.insert(ballot) {
-            return Err(format!("ballot {ballot} was published before"));
-        }
-        let year = entry.list_time.year();
-        let number = self.numbers.entry(year).or_default();
-        *number = number.saturating_add(1);
-        let expected = EntryId::new(&self.genesis.document().entry_prefix, year, *number);
-        if entry.id != expected {
-            return Err(format!("the next number is {expected}"));
-        }
-        self.list_time = entry.list_time;
-        Ok(())
-    }
-}
-
 fn replay(commands: &ExportedCommands, export: &ListExport, genesis: &Arc<Genesis>) -> Result<u64, UnprovenExport> {
-    let (note, _, _) = verify_note(&commands.checkpoint, &genesis.command_log_origin(), genesis, "command")?;
+    let note = read_note(&commands.checkpoint, &genesis.command_log_origin())?;
     let leaves = commands.envelopes.iter().map(|e| merkle::leaf_hash(e.as_bytes()));
     check_root("command", leaves, &note)?;
+    let state = replayed_state(commands, genesis)?;
+    agreed(&note, state.roster().voters(), "command")?;
+    let same = state.public_log().size() == export.publications.len() as u64
+        && (0..).zip(&export.publications).all(|(n, p)| state.publication(n) == Some(p.leaf.as_bytes()));
+    if same { Ok(commands.envelopes.len() as u64) } else { Err(UnprovenExport::Replay) }
+}
+
+fn replayed_state(commands: &ExportedCommands, genesis: &Arc<Genesis>) -> Result<ListState, UnprovenExport> {
     let mut state = ListState::new(Arc::clone(genesis));
     for (envelope, leaf) in commands.envelopes.iter().zip(0..) {
-        let accepted = check_accepted(genesis, envelope.as_bytes()).and_then(|checked| state.apply_checked(&checked));
+        let checked = check_accepted(genesis.federation(), envelope.as_bytes());
+        let accepted = checked.and_then(|checked| state.apply_checked(&checked));
         let accepted = accepted.map_err(|refusal| UnprovenExport::Command { leaf, refusal })?;
         if accepted.repeated {
             return Err(UnprovenExport::Command { leaf, refusal: Refusal::CommandIdSpent(accepted.command) });
         }
     }
-    let same = state.public_log().size() == export.publications.len() as u64
-        && (0..).zip(&export.publications).all(|(n, p)| state.publication(n) == Some(p.leaf.as_bytes()));
-    if same { Ok(commands.envelopes.len() as u64) } else { Err(UnprovenExport::Replay) }
+    Ok(state)
 }
 
 #[cfg(test)]

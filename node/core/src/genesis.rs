@@ -9,6 +9,7 @@ use crate::canonical::{self, Hex32};
 use crate::dsse::PublicKey;
 use crate::marking::Tier;
 use crate::member::MemberId;
+use crate::rule::Rules;
 use crate::spiffe::TrustDomain;
 use crate::timestamp::Timestamp;
 use crate::violation::Violations;
@@ -37,60 +38,44 @@ pub struct RosterMember {
     pub voting: bool,
 }
 
-/// How a ballot is decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rule {
-    /// `yes` from at least this fraction of the voting members.
-    Quorum(Fraction),
-}
+impl RosterMember {
+    /// The most CA certificates: two overlap during a rotation.
+    const MAX_ROOTS: usize = 8;
+    /// The longest CA certificate, in PEM.
+    const ROOT_MAX_BYTES: usize = 8 * 1024;
 
-/// A fraction in (0, 1].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fraction {
-    /// Above the line.
-    pub numerator: u32,
-    /// Below the line.
-    pub denominator: u32,
-}
+    /// The three keys and their names as fields.
+    pub fn keys(&self) -> [(&'static str, PublicKey); 3] {
+        [("decision_key", self.decision_key), ("node_key", self.node_key), ("recovery_key", self.recovery_key)]
+    }
 
-impl Rule {
-    /// How many `yes` of so many voters adopt.
-    pub fn needed(&self, voters: usize) -> usize {
-        let Self::Quorum(Fraction { numerator, denominator }) = *self;
-        let voters = voters as u64;
-        usize::try_from((voters * u64::from(numerator)).div_ceil(u64::from(denominator).max(1))).unwrap_or(usize::MAX)
+    /// Notes what of the row is not as it must be, as far as the row alone can tell.
+    pub(crate) fn check(&self, at: &str, v: &mut Violations) {
+        check_roots(&self.roots_pem, at, v);
+        check_endpoint(&self.endpoint, at, v);
+        let keys: BTreeSet<[u8; 32]> = self.keys().iter().map(|(_, key)| *key.0.as_bytes()).collect();
+        if keys.len() < 3 {
+            v.push(format!("{at}.decision_key"), "the same key stands for two purposes: each key has one purpose");
+        }
     }
 }
 
-impl std::fmt::Display for Rule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self::Quorum(Fraction { numerator, denominator }) = *self;
-        write!(f, "quorum({numerator}/{denominator})")
+/// Notes what of a row's CA certificates is not as it must be.
+pub(crate) fn check_roots(roots_pem: &[String], at: &str, v: &mut Violations) {
+    if roots_pem.is_empty() || roots_pem.len() > RosterMember::MAX_ROOTS {
+        v.push(format!("{at}.roots_pem"), format!("expected 1 to {} CA certificates", RosterMember::MAX_ROOTS));
+    }
+    if roots_pem.iter().any(|pem| pem.len() > RosterMember::ROOT_MAX_BYTES) {
+        let problem = format!("a certificate is longer than {} bytes", RosterMember::ROOT_MAX_BYTES);
+        v.push(format!("{at}.roots_pem"), problem);
     }
 }
 
-/// A text is no rule.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected quorum(N/D) with 0 < N/D <= 1, such as quorum(2/3)")]
-pub struct InvalidRule;
-
-impl std::str::FromStr for Rule {
-    type Err = InvalidRule;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let inner = text.strip_prefix("quorum(").and_then(|t| t.strip_suffix(')')).ok_or(InvalidRule)?;
-        let (n, d) = inner.split_once('/').ok_or(InvalidRule)?;
-        let number = |t: &str| t.trim().parse::<u32>().map_err(|_| InvalidRule);
-        let fraction = Fraction { numerator: number(n)?, denominator: number(d)? };
-        if fraction.is_valid() { Ok(Self::Quorum(fraction)) } else { Err(InvalidRule) }
-    }
-}
-
-impl Fraction {
-    fn is_valid(self) -> bool {
-        self.numerator > 0 && self.numerator <= self.denominator && self.denominator <= 1_000
+/// Notes an endpoint that is no `host:port`.
+pub(crate) fn check_endpoint(endpoint: &str, at: &str, v: &mut Violations) {
+    if !is_endpoint(endpoint) {
+        let shown: String = endpoint.chars().take(80).collect();
+        v.push(format!("{at}.endpoint"), format!("`{shown}`: expected host:port"));
     }
 }
 
@@ -106,8 +91,8 @@ pub struct GenesisDocument {
     pub created: Timestamp,
     /// The prefix of entry ids: `CW`.
     pub entry_prefix: String,
-    /// How listings are decided.
-    pub listing_rule: Rule,
+    /// How each kind of ballot is decided.
+    pub rules: Rules,
     /// Who founds it.
     pub members: Vec<RosterMember>,
 }
@@ -168,8 +153,8 @@ impl Genesis {
     }
 
     /// The name under which a member's node cosigns: its trust domain and `/node`.
-    pub fn cosigner_name(member: &RosterMember) -> String {
-        format!("{}/node", member.trust_domain)
+    pub fn cosigner_name(trust_domain: &TrustDomain) -> String {
+        format!("{trust_domain}/node")
     }
 
     /// The origin of the command log's checkpoints.
@@ -204,10 +189,7 @@ fn check(document: &GenesisDocument) -> Result<(), Violations> {
     if !(1970..=9999).contains(&document.created.year()) {
         v.push("created", format!("{}: expected a year from 1970 to 9999", document.created));
     }
-    let Rule::Quorum(fraction) = document.listing_rule;
-    if !fraction.is_valid() {
-        v.push("listing_rule.quorum", "expected 0 < numerator/denominator <= 1");
-    }
+    document.rules.check("rules", &mut v);
     if !(1..=Genesis::MAX_MEMBERS).contains(&document.members.len()) {
         v.push("members", format!("{} members: expected 1 to {}", document.members.len(), Genesis::MAX_MEMBERS));
     }
@@ -223,23 +205,15 @@ fn check(document: &GenesisDocument) -> Result<(), Violations> {
         if !domains.insert(member.trust_domain.clone()) {
             v.push(format!("{at}.trust_domain"), format!("{} belongs to another member", member.trust_domain));
         }
-        if member.roots_pem.is_empty() || member.roots_pem.len() > 8 {
-            v.push(format!("{at}.roots_pem"), "expected 1 to 8 CA certificates");
-        }
-        for (name, key) in [
-            ("decision_key", member.decision_key),
-            ("node_key", member.node_key),
-            ("recovery_key", member.recovery_key),
-        ] {
+        check_roots(&member.roots_pem, &at, &mut v);
+        check_endpoint(&member.endpoint, &at, &mut v);
+        for (name, key) in member.keys() {
             if let Some(other) = keys.insert(key.to_string(), format!("{at}.{name}")) {
                 v.push(
                     format!("{at}.{name}"),
                     format!("the same key as {other}: each key has one purpose and one owner"),
                 );
             }
-        }
-        if !is_endpoint(&member.endpoint) {
-            v.push(format!("{at}.endpoint"), format!("`{}`: expected host:port", member.endpoint));
         }
     }
     v.into_result()

@@ -4,6 +4,7 @@
 //! nodes which are given the same input reach the same result (`clippy.toml` beside this crate bans the rest).
 
 pub mod access;
+pub mod calendar;
 pub mod canonical;
 pub mod checkpoint;
 pub mod dsse;
@@ -17,6 +18,8 @@ pub mod merkle;
 pub mod proposal;
 pub mod record;
 pub mod release;
+pub mod roster;
+pub mod rule;
 pub mod spiffe;
 pub mod subject;
 #[cfg(any(test, feature = "testing"))]

@@ -10,18 +10,22 @@ mod command;
 mod entry;
 mod publication;
 mod refusal;
+mod silence;
 mod state;
 
-pub use ballot::{Ballot, BallotState, CastVote};
-pub use checked::{Checked, check_accepted, check_submission};
+pub use ballot::{Ballot, BallotState, CastVote, Equivocation, Procedure, Rejection, ReplacedVote};
+pub use checked::{Checked, check_accepted, check_own, check_submission};
 pub use command::{
-    AttestTime, BallotId, Choice, Command, CommandId, PublicText, Submission, TableProposal, Vote, WithdrawBallot,
-    public_part_digest,
+    Acknowledge, AttachMeasure, AttestTime, BallotId, COMMAND_NAMES, Choice, Command, CommandId, EndMeasure,
+    EnrollPerson, ExtendHold, Ground, Hold, InvalidChoice, InvalidCommandId, InvalidGround, InvalidMeasureId, LiftHold,
+    Measure, MeasureId, Motion, Object, PublicText, ReplacedKeys, RequireSignatures, Review, RevokeKeys, RevokePerson,
+    RotateKeys, Statement, Submission, Table, Vote, Withdraw, public_part_digest,
 };
-pub use entry::{Entry, EntryId, InvalidEntryId};
-pub use publication::{Consent, Publication, PublishedEvent};
+pub use entry::{AttachedMeasure, Entry, EntryId, EntryStatus, InvalidEntryId};
+pub use publication::{Authority, Consent, Decided, Publication, PublishedEvent, PublishedMember, PublishedProcedure};
 pub use refusal::Refusal;
-pub use state::{Accepted, Event, ListState};
+pub use silence::{Acknowledged, Clock, Hold as PlacedHold, HoldEnd, SilenceState};
+pub use state::{Accepted, Attestation, Event, Evidence, ListState};
 
 #[cfg(test)]
 mod tests;

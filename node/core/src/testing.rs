@@ -16,13 +16,14 @@ pub use self::history::{Depth, History};
 pub use self::snapshot::Snapshot;
 use crate::canonical::{self, Hex32};
 use crate::dsse::PublicKey;
-use crate::genesis::{Genesis, GenesisDocument, RosterMember, Rule};
+use crate::genesis::{Genesis, GenesisDocument, RosterMember};
 use crate::list::{
-    AttestTime, BallotId, Choice, Command, CommandId, PublicText, Submission, TableProposal, Vote, WithdrawBallot,
+    AttestTime, BallotId, Choice, Command, CommandId, ListState, Motion, PublicText, Submission, Table, Vote, Withdraw,
 };
 use crate::marking::Tier;
 use crate::member::MemberId;
 use crate::record::{RecordId, RecordKind};
+use crate::rule::{Rule, Rules};
 use crate::timestamp::Timestamp;
 
 /// The private keys of one member.
@@ -64,7 +65,7 @@ impl Federation {
     /// `count` voting members under another rule, as `quorum(1/2)`.
     pub fn ruled(count: usize, rule: &str) -> Self {
         let rule: Rule = rule.parse().expect("a rule");
-        Self::with(count, |document| document.listing_rule = rule)
+        Self::with(count, |document| document.rules = Rules::uniform(rule))
     }
 
     /// `count` voting members, their genesis edited before it is sealed. Keys are found by place in the roster.
@@ -89,11 +90,16 @@ impl Federation {
 
     /// Lays a proposal before the members.
     pub fn table_command(&self, proposal: RecordId, text: &PublicText, serial: u64) -> Command {
-        Command::Table(TableProposal {
+        self.motion_command(proposal.originator(), Motion::List { proposal }, text, serial)
+    }
+
+    /// Lays any motion before the members.
+    pub fn motion_command(&self, member: MemberId, motion: Motion, text: &PublicText, serial: u64) -> Command {
+        Command::Table(Table {
             federation: self.genesis.federation(),
             command_id: command_id(serial),
-            member: proposal.originator(),
-            proposal,
+            member,
+            motion,
             public_part: text.digest(),
             commitments: vec![Hex32(crate::sha256(b"the rest"))],
         })
@@ -115,19 +121,24 @@ impl Federation {
     /// A withdrawal.
     pub fn withdraw_command(&self, member: MemberId, ballot: BallotId, serial: u64) -> Command {
         let (federation, command_id) = (self.genesis.federation(), command_id(serial));
-        Command::Withdraw(WithdrawBallot { federation, command_id, member, ballot })
+        Command::Withdraw(Withdraw { federation, command_id, member, ballot })
     }
 
     /// An attestation.
     pub fn attest_command(&self, member: MemberId, time: Timestamp, serial: u64) -> Command {
         let (federation, command_id) = (self.genesis.federation(), command_id(serial));
-        Command::AttestTime(AttestTime { federation, command_id, member, time })
+        let supports = ListState::SUPPORTED_RULES;
+        Command::AttestTime(AttestTime { federation, command_id, member, time, supports })
     }
 
     /// Signs a command with the key that the roster asks for.
     pub fn sign(&self, command: &Command, public_text: Option<PublicText>) -> Submission {
         let keys = self.keys(command.member());
-        let key = if command.is_deciding() { &keys.decision } else { &keys.node };
+        let key = match command {
+            Command::AttestTime(_) => &keys.node,
+            Command::RevokeKeys(_) => &keys.recovery,
+            _ => &keys.decision,
+        };
         Submission { envelope: command.sign(key).to_bytes(), public_text }
     }
 
@@ -164,7 +175,7 @@ pub fn document(count: usize) -> GenesisDocument {
         name: "Testing federation".into(),
         created: "2026-11-23T09:00:00Z".parse().expect("an instant"),
         entry_prefix: "CW".into(),
-        listing_rule: "quorum(2/3)".parse().expect("a rule"),
+        rules: Rules::uniform("quorum(2/3)".parse().expect("a rule")),
         members: roster,
     }
 }
@@ -221,6 +232,12 @@ pub fn public_text(serial: u64) -> PublicText {
         r#"{{"subject":{{"kind":"person","names":[{{"full":"DOE, Ada {serial}","kind":"primary"}}]}},"statement_of_case":"Case {serial}."}}"#
     );
     PublicText { salt: Hex32(crate::sha256(&serial.to_be_bytes())), bytes: text.into_bytes() }
+}
+
+/// A valid statement, number `serial`, and its salt: the text of a motion that describes no subject.
+pub fn statement_text(serial: u64) -> PublicText {
+    let bytes = format!(r#"{{"statement":"Reasons {serial}."}}"#).into_bytes();
+    PublicText { salt: Hex32(crate::sha256(format!("statement {serial}").as_bytes())), bytes }
 }
 
 /// The ballot that a tabling command opens.

@@ -17,6 +17,9 @@ pub struct Timestamp {
 pub struct InvalidTimestamp;
 
 impl Timestamp {
+    /// The last instant that there is, for what does not end.
+    pub const MAX: Self = Self { micros: 253_402_207_200_999_999 };
+
     /// The instant so many microseconds after the epoch; nothing outside the years that jiff knows.
     pub fn from_micros(micros: i64) -> Option<Self> {
         jiff::Timestamp::from_microsecond(micros).ok().map(|_| Self { micros })

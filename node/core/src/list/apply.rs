@@ -1,18 +1,47 @@
 //! Applying commands. Deterministic: no clock, randomness, file or configuration enters.
 
+mod authorize;
+mod enact;
+mod keys;
+mod measures;
+mod motions;
+mod settle;
+mod silence;
+mod table;
+mod time;
+mod votes;
+
 use crate::canonical::Hex32;
-use crate::list::ballot::{Ballot, BallotState, CastVote};
+use crate::dsse::PublicKey;
+use crate::list::ballot::Ballot;
 use crate::list::checked::{Checked, check_submission};
-use crate::list::command::{AttestTime, BallotId, Choice, Command, Submission, TableProposal, Vote, WithdrawBallot};
-use crate::list::entry::{Entry, EntryId};
-use crate::list::publication::{Consent, Publication, PublishedEvent};
+use crate::list::command::{BallotId, Command, Submission};
+use crate::list::entry::EntryId;
+use crate::list::publication::{Authority, Consent, Publication, PublishedEvent};
 use crate::list::refusal::Refusal;
 use crate::list::state::{Accepted, Event, ListState};
+use crate::member::MemberId;
 
-/// The most ballots of one member that may be open at once.
-const MAX_OPEN_BALLOTS: usize = 1_000;
-/// How much later than its last a member's next attestation must be.
-const ATTESTATION_MIN_SECONDS: u32 = 60;
+/// One command on its way into the state: what it will be known by, and what it has done so far.
+pub(super) struct Step<'a> {
+    pub(super) checked: &'a Checked,
+    /// The decision key with which its member signs.
+    decision_key: PublicKey,
+    /// The leaf that it becomes.
+    pub(super) leaf: u64,
+    pub(super) events: Vec<Event>,
+}
+
+impl Step<'_> {
+    /// The leaf hash by which publications name it.
+    pub(super) fn public_hash(&self) -> Hex32 {
+        self.checked.public_hash(&self.decision_key)
+    }
+
+    pub(super) fn consent(&self, member: MemberId) -> Consent {
+        Consent { member, command: self.public_hash() }
+    }
+}
 
 impl ListState {
     /// Checks and applies one command.
@@ -20,16 +49,16 @@ impl ListState {
     /// # Errors
     /// Why every node refuses it. Nothing has changed then.
     pub fn apply(&mut self, submission: &Submission) -> Result<Accepted, Refusal> {
-        let checked = check_submission(&self.genesis, submission)?;
+        let checked = check_submission(self.genesis.federation(), submission)?;
         self.apply_checked(&checked)
     }
 
-    /// Applies a command whose form and signature were checked against this state's genesis.
+    /// Applies a command whose form was checked. Signatures that were not verified before are verified here.
     ///
     /// # Errors
     /// Why every node refuses it. Nothing has changed then.
     pub fn apply_checked(&mut self, checked: &Checked) -> Result<Accepted, Refusal> {
-        let Checked { command, leaf_hash, payload_hash } = checked;
+        let command = checked.command();
         if command.federation() != self.genesis.federation() {
             let (found, expected) = (command.federation(), self.genesis.federation());
             return Err(Refusal::OtherFederation { found, expected });
@@ -37,184 +66,84 @@ impl ListState {
         let id = command.id();
         if let Some(leaf) = self.spent.get(&id).copied() {
             // INVARIANT: an id is spent once; handing in the very same envelope again answers what it did the first time.
-            return if self.command_leaf(leaf) == Some(*leaf_hash) {
+            return if self.command_leaf(leaf) == Some(checked.leaf_hash()) {
                 Ok(Accepted { leaf, command: id, events: Vec::new(), repeated: true })
             } else {
                 Err(Refusal::CommandIdSpent(id))
             };
         }
+        let decision_key = self.authorize(checked)?;
         let leaf = self.commands.size();
-        let events = match command {
-            Command::Table(table) => self.table(table, *payload_hash, leaf)?,
-            Command::Vote(vote) => self.vote(vote, *leaf_hash, leaf)?,
-            Command::Withdraw(withdraw) => self.withdraw(withdraw)?,
-            Command::AttestTime(attest) => self.attest(attest)?,
-        };
+        let mut step = Step { checked, decision_key, leaf, events: Vec::new() };
+        match command {
+            Command::Table(c) => self.table(c, &mut step)?,
+            Command::Vote(c) => self.vote(c, &mut step)?,
+            Command::Withdraw(c) => self.withdraw(c, &mut step)?,
+            Command::AttestTime(c) => self.attest(c, &mut step)?,
+            Command::Acknowledge(c) => self.acknowledge(c, &mut step)?,
+            Command::Hold(c) => self.hold(c, &mut step)?,
+            Command::ExtendHold(c) => self.extend_hold(c, &mut step)?,
+            Command::LiftHold(c) => self.lift_hold(c, &mut step)?,
+            Command::Object(c) => self.object(c, &mut step)?,
+            Command::AttachMeasure(c) => self.attach_measure(c, &mut step)?,
+            Command::EndMeasure(c) => self.end_measure(c, &mut step)?,
+            Command::Review(c) => self.review(c, &mut step)?,
+            Command::RotateKeys(c) => self.rotate_keys(c, &mut step)?,
+            Command::RevokeKeys(c) => self.revoke_keys(c, &mut step)?,
+            Command::EnrollPerson(c) => self.enroll_person(c, &mut step)?,
+            Command::RevokePerson(c) => self.revoke_person(c, &mut step)?,
+            Command::RequireSignatures(c) => self.require_signatures(c, &mut step)?,
+        }
         // INVARIANT: everything above either refused without a change or was accepted; the leaf follows at once.
-        self.commands.append(*leaf_hash);
-        self.leaves.push(*leaf_hash);
+        self.commands.append(checked.leaf_hash());
+        self.leaves.push(checked.leaf_hash());
         self.spent.insert(id, leaf);
-        Ok(Accepted { leaf, command: id, events, repeated: false })
+        Ok(Accepted { leaf, command: id, events: step.events, repeated: false })
     }
 
-    fn table(&mut self, table: &TableProposal, ballot: BallotId, leaf: u64) -> Result<Vec<Event>, Refusal> {
-        if let Some(standing) = self.ballot_of(table.proposal) {
-            return Err(Refusal::AlreadyTabled(standing.id));
+    /// Adds a leaf to the public log, and to the history of the entry that it is about.
+    fn publish(&mut self, event: PublishedEvent, by: Authority, step: &mut Step<'_>) {
+        let leaf = self.public_log.size();
+        if let Some(entry) = event.entry().and_then(|id| self.entries.get_mut(id)) {
+            entry.history.push(leaf);
         }
-        if self.open.get(&table.member).is_some_and(|open| *open >= MAX_OPEN_BALLOTS) {
-            return Err(Refusal::TooManyOpen { member: table.member, limit: MAX_OPEN_BALLOTS });
-        }
-        *self.open.entry(table.member).or_default() += 1;
-        self.proposals.insert(table.proposal, ballot);
-        self.tabled.push(ballot);
-        self.ballots.insert(
-            ballot,
-            Ballot {
-                id: ballot,
-                proposer: table.member,
-                proposal: table.proposal,
-                public_part: table.public_part,
-                electorate: self.genesis.voters().map(|m| m.member).collect(),
-                rule: self.genesis.document().listing_rule,
-                tabled_at: self.list_time,
-                leaf,
-                votes: Default::default(),
-                state: BallotState::Open,
-            },
-        );
-        Ok(vec![Event::Tabled(ballot)])
-    }
-
-    fn vote(&mut self, vote: &Vote, leaf_hash: Hex32, leaf: u64) -> Result<Vec<Event>, Refusal> {
-        let year = self.list_time.year();
-        let next_number = self.numbers.get(&year).copied().unwrap_or(0) + 1;
-        let ballot = self.ballots.get_mut(&vote.ballot).ok_or(Refusal::NoSuchBallot(vote.ballot))?;
-        ensure_open(ballot)?;
-        if !ballot.electorate.contains(&vote.member) {
-            return Err(Refusal::NotInElectorate(vote.member));
-        }
-        match (ballot.votes.get(&vote.member), vote.replaces) {
-            (None, None) => {}
-            (Some(standing), Some(replaced)) if standing.command == replaced => {}
-            (Some(standing), None) => {
-                return Err(Refusal::AlreadyVoted {
-                    member: vote.member,
-                    choice: standing.choice.to_string(),
-                    command: standing.command,
-                });
-            }
-            (_, Some(replaced)) => return Err(Refusal::NothingToReplace(replaced)),
-        }
-        let adopts = {
-            let others = ballot.votes.iter().filter(|(m, v)| **m != vote.member && v.choice == Choice::Yes).count();
-            vote.choice == Choice::Yes && others + 1 >= ballot.needed()
-        };
-        if adopts && next_number > EntryId::MAX_NUMBER {
-            let last = EntryId::new(&self.genesis.document().entry_prefix, year, EntryId::MAX_NUMBER);
-            return Err(Refusal::EntryNumbersSpent(last));
-        }
-        // Nothing is refused from here on.
-        let cast = CastVote { command: vote.command_id, choice: vote.choice, reason: vote.reason.clone(), leaf };
-        ballot.votes.insert(vote.member, cast);
-        let mut events = vec![Event::Voted(ballot.id, vote.member)];
-        if adopts {
-            let entry = EntryId::new(&self.genesis.document().entry_prefix, year, next_number);
-            ballot.state = BallotState::Adopted(entry.clone());
-            events.push(Event::Listed(ballot.id, entry.clone()));
-            let ballot = ballot.clone();
-            self.numbers.insert(year, next_number);
-            self.close(&ballot);
-            self.list(&ballot, entry, leaf_hash, leaf);
-        } else if ballot.is_lost() {
-            ballot.state = BallotState::Rejected;
-            events.push(Event::Rejected(ballot.id));
-            let ballot = ballot.clone();
-            self.close(&ballot);
-            self.proposals.remove(&ballot.proposal);
-        }
-        Ok(events)
-    }
-
-    fn list(&mut self, ballot: &Ballot, id: EntryId, last_vote: Hex32, leaf: u64) {
-        let yes = || ballot.votes.iter().filter(|(_, v)| v.choice == Choice::Yes);
-        let consents = yes()
-            .map(|(member, vote)| Consent {
-                member: *member,
-                // The vote that adopts has no leaf yet.
-                vote: self.command_leaf(vote.leaf).unwrap_or(last_vote),
-            })
-            .collect();
-        let publication = Publication {
-            event: PublishedEvent::Listed,
-            entry: id.clone(),
-            ballot: ballot.id,
-            proposer: ballot.proposer,
-            public_part: ballot.public_part,
-            consents,
-            list_time: self.list_time,
-        };
-        let bytes = publication.to_bytes();
-        let entry = Entry {
-            id: id.clone(),
-            ballot: ballot.id,
-            proposer: ballot.proposer,
-            proposal: ballot.proposal,
-            public_part: ballot.public_part,
-            listed_at: self.list_time,
-            consents: yes().map(|(member, _)| *member).collect(),
-            command_leaf: leaf,
-            public_leaf: self.public_log.size(),
-        };
+        let bytes = Publication { event, by, list_time: self.list_time }.to_bytes();
         self.public_log.append(Publication::leaf_hash(&bytes));
-        self.publications.push((leaf, bytes.into_boxed_slice()));
-        self.entries.insert(id, entry);
+        self.publications.push((step.leaf, bytes.into_boxed_slice()));
+        step.events.push(Event::Published(leaf));
     }
 
-    fn withdraw(&mut self, withdraw: &WithdrawBallot) -> Result<Vec<Event>, Refusal> {
-        let ballot = self.ballots.get_mut(&withdraw.ballot).ok_or(Refusal::NoSuchBallot(withdraw.ballot))?;
-        ensure_open(ballot)?;
-        if ballot.proposer != withdraw.member {
-            return Err(Refusal::NotTheProposer { ballot: ballot.id, proposer: ballot.proposer });
-        }
-        ballot.state = BallotState::Withdrawn;
-        let ballot = ballot.clone();
-        self.close(&ballot);
-        self.proposals.remove(&ballot.proposal);
-        Ok(vec![Event::Withdrawn(ballot.id)])
+    /// The members, keys, people or rules are others from this command on.
+    fn roster_changed(&mut self, step: &mut Step<'_>) {
+        self.roster.changed(step.leaf + 1);
+        step.events.push(Event::RosterChanged);
     }
 
-    fn close(&mut self, ballot: &Ballot) {
-        if let Some(open) = self.open.get_mut(&ballot.proposer) {
-            *open = open.saturating_sub(1);
+    /// A ballot that is open.
+    fn open_ballot(&self, id: BallotId) -> Result<&Ballot, Refusal> {
+        let ballot = self.ballots.get(&id).ok_or(Refusal::NoSuchBallot(id))?;
+        if ballot.is_open() {
+            Ok(ballot)
+        } else {
+            Err(Refusal::BallotClosed { ballot: id, state: ballot.state.to_string() })
         }
     }
 
-    fn attest(&mut self, attest: &AttestTime) -> Result<Vec<Event>, Refusal> {
-        if let Some(last) = self.attested(attest.member) {
-            let later = attest.time.as_micros().saturating_sub(last.as_micros());
-            if later < i64::from(ATTESTATION_MIN_SECONDS) * 1_000_000 {
-                let (member, minimum_seconds) = (attest.member, ATTESTATION_MIN_SECONDS);
-                return Err(Refusal::TooSoon { member, last, minimum_seconds });
-            }
-        }
-        self.attested.insert(attest.member, attest.time);
-        // INVARIANT: a majority says that it has passed, and it never goes back: a minority that lies moves nothing.
-        let mut times: Vec<_> = self.genesis.voters().filter_map(|m| self.attested(m.member)).collect();
-        times.sort_unstable_by(|a, b| b.cmp(a));
-        let majority = self.genesis.voters().count() / 2 + 1;
-        match times.get(majority - 1) {
-            Some(time) if *time > self.list_time => {
-                self.list_time = *time;
-                Ok(vec![Event::TimeMoved(*time)])
-            }
-            _ => Ok(Vec::new()),
-        }
+    /// A ballot that is open and that this member decides, too.
+    fn own_ballot(&self, id: BallotId, member: MemberId) -> Result<&Ballot, Refusal> {
+        let ballot = self.open_ballot(id)?;
+        if ballot.electorate.contains(&member) { Ok(ballot) } else { Err(Refusal::NotInElectorate(member)) }
     }
-}
 
-fn ensure_open(ballot: &Ballot) -> Result<(), Refusal> {
-    match &ballot.state {
-        BallotState::Open => Ok(()),
-        state => Err(Refusal::BallotClosed { ballot: ballot.id, state: state.to_string() }),
+    /// An entry that is on the list.
+    fn listed_entry(&self, id: &EntryId) -> Result<&crate::list::Entry, Refusal> {
+        use crate::list::EntryStatus;
+        let entry = self.entries.get(id).ok_or_else(|| Refusal::NoSuchEntry(id.clone()))?;
+        let status = match &entry.status {
+            EntryStatus::Listed => return Ok(entry),
+            EntryStatus::Delisted { ground, .. } => format!("delisted ({ground})"),
+            EntryStatus::Merged { into, .. } => format!("merged into {into}"),
+        };
+        Err(Refusal::EntryOffTheList { entry: id.clone(), status })
     }
 }

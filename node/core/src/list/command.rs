@@ -1,16 +1,25 @@
 //! Commands: what members say, each a DSSE envelope with a payload type of its own.
 
+mod measure;
+mod motion;
+mod text;
+
 use std::fmt;
 use std::str::FromStr;
 
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
 
+pub use self::measure::{InvalidMeasureId, Measure, MeasureId};
+pub use self::motion::{Ground, InvalidGround, Motion, ReplacedKeys};
+pub use self::text::{PublicText, Statement, public_part_digest};
 use crate::canonical::{self, Hex32, InvalidJson};
-use crate::dsse::Envelope;
+use crate::dsse::{Envelope, PublicKey};
+use crate::edtf::PartialDate;
+use crate::list::EntryId;
 use crate::member::MemberId;
-use crate::record::RecordId;
+use crate::roster::PersonName;
+use crate::spiffe::Role;
 use crate::timestamp::Timestamp;
 
 /// Names a command: 16 random bytes that its author drew. Only acceptance spends it.
@@ -105,190 +114,242 @@ impl FromStr for Choice {
     }
 }
 
-/// Lays a proposal's public part before all members. Signed with the decision key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TableProposal {
-    /// Which federation.
-    pub federation: Hex32,
-    /// This command.
-    pub command_id: CommandId,
-    /// Who tables: the proposal's originator.
-    pub member: MemberId,
-    /// Which proposal.
-    pub proposal: RecordId,
-    /// The salted digest of the public part, [`public_part_digest`].
-    pub public_part: Hex32,
-    /// Commitments to the parts that are not laid before the members.
-    pub commitments: Vec<Hex32>,
+/// A command: what every one names, and what is its own.
+macro_rules! commands {
+    ($($(#[$doc:meta])* $name:ident($payload_type:literal) { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+            #[serde(deny_unknown_fields)]
+            pub struct $name {
+                /// Which federation.
+                pub federation: Hex32,
+                /// This command.
+                pub command_id: CommandId,
+                /// Whose it is.
+                pub member: MemberId,
+                $($(#[$field_doc])* pub $field: $type,)*
+            }
+        )*
+
+        /// Any command.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Command {
+            $($(#[$doc])* $name($name),)*
+        }
+
+        impl Command {
+            /// The media type of its payload.
+            pub fn payload_type(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => concat!("application/vnd.comity.list.", $payload_type, ".v1+json"),)*
+                }
+            }
+
+            /// What it is called: `table`, `vote`, ...
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => $payload_type,)*
+                }
+            }
+
+            /// Which federation it is for.
+            pub fn federation(&self) -> Hex32 {
+                match self {
+                    $(Self::$name(c) => c.federation,)*
+                }
+            }
+
+            /// Its id.
+            pub fn id(&self) -> CommandId {
+                match self {
+                    $(Self::$name(c) => c.command_id,)*
+                }
+            }
+
+            /// Whose it is.
+            pub fn member(&self) -> MemberId {
+                match self {
+                    $(Self::$name(c) => c.member,)*
+                }
+            }
+
+            /// The exact bytes that are signed.
+            pub fn to_payload(&self) -> Vec<u8> {
+                match self {
+                    $(Self::$name(c) => canonical::to_vec(c),)*
+                }
+            }
+
+            /// Reads a payload of a stated type; nothing where the type is not known.
+            pub fn from_payload(payload_type: &str, payload: &[u8]) -> Option<Result<Self, InvalidJson>> {
+                Some(match payload_type {
+                    $(concat!("application/vnd.comity.list.", $payload_type, ".v1+json") => {
+                        canonical::from_slice(payload).map(Self::$name)
+                    })*
+                    _ => return None,
+                })
+            }
+        }
+
+        /// What every command is called, in the order of the documents.
+        pub const COMMAND_NAMES: &[&str] = &[$($payload_type),*];
+    };
 }
 
-/// A vote. Signed with the decision key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Vote {
-    /// Which federation.
-    pub federation: Hex32,
-    /// This command.
-    pub command_id: CommandId,
-    /// Who votes.
-    pub member: MemberId,
-    /// On what.
-    pub ballot: BallotId,
-    /// How.
-    pub choice: Choice,
-    /// The vote that this one corrects.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replaces: Option<CommandId>,
-    /// Why, for the other members and for publication.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+commands! {
+    /// Lays a motion before the members.
+    Table("table") {
+        /// What is to be decided.
+        motion: Motion,
+        /// The salted digest of the text beside it, [`public_part_digest`].
+        public_part: Hex32,
+        /// Commitments to the parts that are not laid before the members.
+        commitments: Vec<Hex32>,
+    }
+    /// Votes on a ballot.
+    Vote("vote") {
+        /// On what.
+        ballot: BallotId,
+        /// How.
+        choice: Choice,
+        /// The vote that this one corrects.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<CommandId>,
+        /// Why, for the other members and for publication.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    }
+    /// Takes a tabled motion back: the member that tabled it.
+    Withdraw("withdraw") {
+        /// What.
+        ballot: BallotId,
+    }
+    /// Says that an instant has passed. Signed with the node key.
+    AttestTime("attest-time") {
+        /// What has passed.
+        time: Timestamp,
+        /// The highest rules version that the member's node can follow.
+        supports: u32,
+    }
+    /// A person of the member has taken notice of a ballot.
+    Acknowledge("acknowledge") {
+        /// Of which.
+        ballot: BallotId,
+    }
+    /// Stops silence from adopting a ballot, for a time.
+    Hold("hold") {
+        /// Which.
+        ballot: BallotId,
+        /// Why, for the other members.
+        reason: String,
+    }
+    /// Consents to the extension of another member's hold.
+    ExtendHold("extend-hold") {
+        /// On which ballot.
+        ballot: BallotId,
+        /// Whose hold.
+        holder: MemberId,
+    }
+    /// Ends the member's own hold.
+    LiftHold("lift-hold") {
+        /// On which ballot.
+        ballot: BallotId,
+    }
+    /// Objects: silence does not adopt the ballot, which ends.
+    Object("object") {
+        /// To which ballot.
+        ballot: BallotId,
+        /// Why, for the other members.
+        reason: String,
+    }
+    /// Attaches a national measure to an entry, on the member's own authority.
+    AttachMeasure("attach-measure") {
+        /// To which entry.
+        entry: EntryId,
+        /// What.
+        measure: Measure,
+    }
+    /// Ends a national measure, on the member's own authority.
+    EndMeasure("end-measure") {
+        /// On which entry.
+        entry: EntryId,
+        /// Which.
+        measure: MeasureId,
+        /// When it ended. A claim of the member.
+        ended: PartialDate,
+    }
+    /// The member has reviewed an entry and keeps it.
+    Review("review") {
+        /// Which.
+        entry: EntryId,
+    }
+    /// The member rotates its own keys, roots or endpoint. Signed with the present decision key and with each new key.
+    RotateKeys("rotate-keys") {
+        /// The next decision key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        decision_key: Option<PublicKey>,
+        /// The next node key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node_key: Option<PublicKey>,
+        /// Its CA's certificates from now on, PEM: two overlap during a rotation.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        roots_pem: Option<Vec<String>>,
+        /// Where its node listens for peers from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String>,
+    }
+    /// The member's recovery key revokes its other keys, at once.
+    RevokeKeys("revoke-keys") {
+        /// The decision key.
+        decision: bool,
+        /// The node key.
+        node: bool,
+    }
+    /// The member enrols the key of one of its people. Signed with that key, too.
+    EnrollPerson("enroll-person") {
+        /// What the member calls it.
+        person: PersonName,
+        /// In which role.
+        role: Role,
+        /// What it signs with.
+        key: PublicKey,
+    }
+    /// The member revokes the key of one of its people.
+    RevokePerson("revoke-person") {
+        /// The key.
+        key: PublicKey,
+    }
+    /// From now on the member's deciding commands need two different enrolled people's signatures, or not any more.
+    RequireSignatures("require-signatures") {
+        /// Whether they do.
+        required: bool,
+    }
 }
-
-/// Takes a tabled proposal back. Signed with the decision key of the member that tabled it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WithdrawBallot {
-    /// Which federation.
-    pub federation: Hex32,
-    /// This command.
-    pub command_id: CommandId,
-    /// Who withdraws.
-    pub member: MemberId,
-    /// What.
-    pub ballot: BallotId,
-}
-
-/// Says that an instant has passed. Signed with the node key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AttestTime {
-    /// Which federation.
-    pub federation: Hex32,
-    /// This command.
-    pub command_id: CommandId,
-    /// Whose node.
-    pub member: MemberId,
-    /// What has passed.
-    pub time: Timestamp,
-}
-
-/// Any command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// Lays a proposal before the members.
-    Table(TableProposal),
-    /// Votes.
-    Vote(Vote),
-    /// Takes a tabled proposal back.
-    Withdraw(WithdrawBallot),
-    /// Says that an instant has passed.
-    AttestTime(AttestTime),
-}
-
-const TABLE: &str = "application/vnd.comity.list.table.v1+json";
-const VOTE: &str = "application/vnd.comity.list.vote.v1+json";
-const WITHDRAW: &str = "application/vnd.comity.list.withdraw.v1+json";
-const ATTEST_TIME: &str = "application/vnd.comity.list.attest-time.v1+json";
 
 impl Command {
-    /// The media type of its payload.
-    pub fn payload_type(&self) -> &'static str {
-        match self {
-            Self::Table(_) => TABLE,
-            Self::Vote(_) => VOTE,
-            Self::Withdraw(_) => WITHDRAW,
-            Self::AttestTime(_) => ATTEST_TIME,
-        }
-    }
-
-    /// Which federation it is for.
-    pub fn federation(&self) -> Hex32 {
-        match self {
-            Self::Table(c) => c.federation,
-            Self::Vote(c) => c.federation,
-            Self::Withdraw(c) => c.federation,
-            Self::AttestTime(c) => c.federation,
-        }
-    }
-
-    /// Its id.
-    pub fn id(&self) -> CommandId {
-        match self {
-            Self::Table(c) => c.command_id,
-            Self::Vote(c) => c.command_id,
-            Self::Withdraw(c) => c.command_id,
-            Self::AttestTime(c) => c.command_id,
-        }
-    }
-
-    /// Whose it is.
-    pub fn member(&self) -> MemberId {
-        match self {
-            Self::Table(c) => c.member,
-            Self::Vote(c) => c.member,
-            Self::Withdraw(c) => c.member,
-            Self::AttestTime(c) => c.member,
-        }
-    }
-
-    /// Whether the decision key must sign; else the node key.
+    /// Whether the decision key must sign; else the node key or the recovery key.
     pub fn is_deciding(&self) -> bool {
-        !matches!(self, Self::AttestTime(_))
+        !matches!(self, Self::AttestTime(_) | Self::RevokeKeys(_))
     }
 
-    /// The exact bytes that are signed.
-    pub fn to_payload(&self) -> Vec<u8> {
+    /// The ballot that it acts on, where that stands already.
+    pub fn ballot(&self) -> Option<BallotId> {
         match self {
-            Self::Table(c) => canonical::to_vec(c),
-            Self::Vote(c) => canonical::to_vec(c),
-            Self::Withdraw(c) => canonical::to_vec(c),
-            Self::AttestTime(c) => canonical::to_vec(c),
+            Self::Vote(c) => Some(c.ballot),
+            Self::Withdraw(c) => Some(c.ballot),
+            Self::Acknowledge(c) => Some(c.ballot),
+            Self::Hold(c) => Some(c.ballot),
+            Self::ExtendHold(c) => Some(c.ballot),
+            Self::LiftHold(c) => Some(c.ballot),
+            Self::Object(c) => Some(c.ballot),
+            _ => None,
         }
     }
 
-    /// Signs it.
+    /// Signs it with one key.
     pub fn sign(&self, key: &SigningKey) -> Envelope {
         Envelope::sign(self.payload_type(), self.to_payload(), key)
-    }
-
-    /// Reads the payload of an envelope whose type is known; nothing where it is not.
-    pub(crate) fn from_envelope(envelope: &Envelope) -> Option<Result<Self, InvalidJson>> {
-        let payload = &envelope.payload;
-        Some(match envelope.payload_type.as_str() {
-            TABLE => canonical::from_slice(payload).map(Self::Table),
-            VOTE => canonical::from_slice(payload).map(Self::Vote),
-            WITHDRAW => canonical::from_slice(payload).map(Self::Withdraw),
-            ATTEST_TIME => canonical::from_slice(payload).map(Self::AttestTime),
-            _ => return None,
-        })
-    }
-}
-
-/// The salted digest by which a command names a public part:
-/// `SHA-256("comity-public-part/1" 0x00 salt bytes)`. The salt is 32 random bytes, so that the digest of a text that was
-/// erased cannot be guessed.
-pub fn public_part_digest(salt: Hex32, bytes: &[u8]) -> Hex32 {
-    let mut hasher = Sha256::new();
-    hasher.update(b"comity-public-part/1\0");
-    hasher.update(salt.0);
-    hasher.update(bytes);
-    Hex32(hasher.finalize().into())
-}
-
-/// The text that lies beside a tabling command: replicated with it, never in its leaf, so that it can be erased.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublicText {
-    /// 32 random bytes.
-    pub salt: Hex32,
-    /// The public part, as JSON: its exact bytes.
-    pub bytes: Vec<u8>,
-}
-
-impl PublicText {
-    /// Its salted digest.
-    pub fn digest(&self) -> Hex32 {
-        public_part_digest(self.salt, &self.bytes)
     }
 }
 

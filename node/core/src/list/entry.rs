@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::canonical::{self, Hex32};
-use crate::list::command::BallotId;
+use crate::edtf::PartialDate;
+use crate::list::command::{BallotId, Ground, Measure};
 use crate::member::MemberId;
 use crate::record::RecordId;
 use crate::timestamp::Timestamp;
@@ -85,25 +86,87 @@ impl<'de> Deserialize<'de> for EntryId {
     }
 }
 
-/// A subject on the agreed list. Its text lies beside the log, under [`Entry::public_part`].
+/// How an entry stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryStatus {
+    /// On the list.
+    Listed,
+    /// Taken off it: a tombstone.
+    Delisted {
+        /// Why.
+        ground: Ground,
+        /// When, in list time.
+        at: Timestamp,
+    },
+    /// It turned out to be another entry's subject: a redirect.
+    Merged {
+        /// Which entry stands for it.
+        into: EntryId,
+        /// When, in list time.
+        at: Timestamp,
+    },
+}
+
+/// A member's measure on an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachedMeasure {
+    /// Whose.
+    pub member: MemberId,
+    /// What.
+    pub measure: Measure,
+    /// When it was attached, in list time.
+    pub attached_at: Timestamp,
+    /// When it ended, as the member says; nothing while it is in force.
+    pub ended: Option<PartialDate>,
+}
+
+/// A subject that is or was on the list. Its text lies beside the log, under [`Entry::public_part`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its number.
     pub id: EntryId,
+    /// How it stands.
+    pub status: EntryStatus,
     /// The ballot that listed it.
     pub ballot: BallotId,
     /// Who proposed it.
     pub proposer: MemberId,
     /// The proposal.
     pub proposal: RecordId,
-    /// The salted digest of its text.
+    /// The salted digest of its present text.
     pub public_part: Hex32,
-    /// When, in list time.
+    /// When it was listed, in list time.
     pub listed_at: Timestamp,
-    /// Who said yes.
+    /// When its next review is due, in list time.
+    pub review_due: Timestamp,
+    /// Who said yes to the listing.
     pub consents: Vec<MemberId>,
-    /// The leaf of the command that completed the consents, in the command log.
+    /// The leaf of the command that completed the decision to list it, in the command log.
     pub command_leaf: u64,
-    /// The leaf of its publication, in the public log.
+    /// The leaf of its listing, in the public log.
     pub public_leaf: u64,
+    /// Every leaf of the public log that is about it, the listing first.
+    pub history: Vec<u64>,
+    /// Members' measures, in the order in which they were attached.
+    pub measures: Vec<AttachedMeasure>,
+}
+
+impl Entry {
+    /// The most measures that one entry may ever have.
+    pub const MAX_MEASURES: usize = 1_000;
+
+    /// Whether it is on the list.
+    pub fn is_listed(&self) -> bool {
+        self.status == EntryStatus::Listed
+    }
+
+    /// The measures in force.
+    pub fn in_force(&self) -> impl Iterator<Item = &AttachedMeasure> {
+        self.measures.iter().filter(|measure| measure.ended.is_none())
+    }
+
+    /// Whether it had measures and all have ended.
+    pub fn all_measures_ended(&self) -> bool {
+        !self.measures.is_empty() && self.in_force().next().is_none()
+    }
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::checkpoint::{Checkpoint, SignedCheckpoint};
-use crate::export::{ExportedCommands, ExportedPublication, ListExport};
+use crate::dsse::Envelope;
+use crate::export::{ExportedCommands, ExportedPublication, ExportedText, ListExport};
 use crate::genesis::Genesis;
 use crate::list::{
-    Accepted, Ballot, BallotId, Choice, Entry, EntryId, Event, ListState, PublicText, Refusal, Submission,
+    Accepted, Ballot, BallotId, Choice, EntryId, EntryStatus, Event, ListState, Publication, PublishedEvent, Refusal,
+    Submission,
 };
 use crate::member::MemberId;
 use crate::merkle::MerkleLog;
@@ -99,8 +101,12 @@ impl History {
         let ballot = self.table(member);
         for voter in self.federation.voters() {
             let accepted = self.vote(voter, ballot, Choice::Yes);
-            if let Some(Event::Listed(_, entry)) = accepted.events.last() {
-                return entry.clone();
+            let listed = accepted.events.iter().find_map(|event| match event {
+                Event::Listed(_, entry) => Some(entry.clone()),
+                _ => None,
+            });
+            if let Some(entry) = listed {
+                return entry;
             }
         }
         panic!("everybody said yes and nothing was listed")
@@ -147,16 +153,30 @@ impl History {
     }
 
     fn publication(&self, leaf: u64) -> ExportedPublication {
-        let entry: &Entry = self.state.entries_after(None).find(|e| e.public_leaf == leaf).expect("the leaf's entry");
-        let ballot = self.ballot(entry.ballot);
-        let tabling = self.submission(ballot.leaf);
-        let text: &PublicText = tabling.public_text.as_ref().expect("a tabling has a text");
-        let consents = ballot.votes.values().filter(|v| v.choice == Choice::Yes);
+        let bytes = self.state.publication(leaf).expect("the leaf");
+        let evidence = self.state.evidence(leaf).expect("what the leaf stands on");
+        let commands = evidence.commands.iter().map(|(command, hash)| {
+            let envelope = Envelope::from_bytes(&self.submission(*command).envelope).expect("an envelope");
+            let published = envelope.published_as(*hash).expect("what was published of it");
+            String::from_utf8(published.to_bytes()).expect("an envelope is JSON")
+        });
+        let text = evidence.tabling.map(|command| {
+            let tabling = self.submission(command);
+            ExportedText::from(tabling.public_text.as_ref().expect("a tabling has a text"))
+        });
+        let annulled = |id| {
+            matches!(
+                self.state.entry(id).map(|e| &e.status),
+                Some(EntryStatus::Delisted { ground, .. }) if ground.annuls()
+            )
+        };
+        let publication = Publication::from_bytes(bytes).expect("a publication");
+        let describes = matches!(publication.event, PublishedEvent::Listed { .. } | PublishedEvent::Amended { .. });
+        let text = text.filter(|_| !(describes && publication.event.entry().is_some_and(annulled)));
         ExportedPublication {
-            leaf: String::from_utf8(self.state.publication(leaf).expect("the leaf").to_vec()).expect("JSON"),
-            public_part: text.into(),
-            tabled_by: envelope(tabling),
-            votes: consents.map(|v| envelope(self.submission(v.leaf))).collect(),
+            leaf: String::from_utf8(bytes.to_vec()).expect("JSON"),
+            text,
+            evidence: commands.collect(),
         }
     }
 
@@ -171,7 +191,11 @@ impl Federation {
         let mut note = SignedCheckpoint::unsigned(checkpoint);
         for member in cosigners {
             let row = self.genesis.member(*member).expect("a member");
-            note.cosign(&Genesis::cosigner_name(row), &self.keys(*member).node, self.genesis.document().created);
+            note.cosign(
+                &Genesis::cosigner_name(&row.trust_domain),
+                &self.keys(*member).node,
+                self.genesis.document().created,
+            );
         }
         String::from_utf8(note.to_bytes()).expect("a note is text")
     }
