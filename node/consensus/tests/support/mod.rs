@@ -1,6 +1,8 @@
 //! Several nodes in one process, over real sockets, real TLS and real files.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub(crate) mod fake;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -9,8 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use comity_consensus::{Consensus, ConsensusConfig, OpenError, OpenLogError, Timing};
+use comity_consensus::{Consensus, ConsensusConfig, OpenError, OpenLogError, Timing, Tuning};
+use comity_core::canonical::Hex32;
 use comity_core::genesis::Genesis;
+use comity_core::list::ListState;
 use comity_core::testing::{Federation, members};
 use comity_core::{MemberId, Role, Timestamp};
 use comity_identity::pki::{AUTHORITY_VALID_DAYS, Authority, days};
@@ -19,6 +23,7 @@ use comity_identity::{
     Acceptor, AcceptorLimits, Connection, ConnectorLimits, Credentials, Expectation, MemberConnector, Peer,
     SharedTrust, TrustStore,
 };
+use comity_proto::v1::consensus_service_server::{ConsensusService, ConsensusServiceServer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
@@ -37,6 +42,7 @@ pub(crate) struct World {
     pub(crate) trust: SharedTrust,
     pub(crate) authorities: BTreeMap<MemberId, Authority>,
     pub(crate) folder: tempfile::TempDir,
+    pub(crate) tuning: Tuning,
 }
 
 /// A member's running node, on threads of its own so that it can be killed.
@@ -109,7 +115,7 @@ impl World {
         });
         let anchors: Vec<_> = authorities.values().map(Authority::anchors).collect();
         let trust = SharedTrust::new(TrustStore::new(&anchors).unwrap());
-        Self { federation, trust, authorities, folder: tempfile::tempdir().unwrap() }
+        Self { federation, trust, authorities, folder: tempfile::tempdir().unwrap(), tuning: Tuning::default() }
     }
 
     pub(crate) fn folder(&self, member: MemberId) -> PathBuf {
@@ -129,6 +135,7 @@ impl World {
             credentials: self.credentials(member, Role::Node),
             trust: self.trust.clone(),
             timing: Timing { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 1_000 },
+            tuning: self.tuning,
         }
     }
 
@@ -147,11 +154,7 @@ impl World {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let started = runtime.spawn(async move {
             let consensus = open(config).await?;
-            let listener = listen(&endpoint);
-            let (acceptor, _refused) =
-                Acceptor::start(listener, tls, trust, AcceptorLimits::default(), CancellationToken::new());
-            let server = Server::builder().add_service(consensus.service().into_server());
-            tokio::spawn(server.serve_with_incoming(acceptor.map(|c| Ok::<_, io::Error>(Served(c)))));
+            serve(&endpoint, tls, trust, consensus.service().into_server());
             consensus.start().await?;
             Ok(consensus)
         });
@@ -165,6 +168,14 @@ impl World {
         }
     }
 
+    /// Opens a member's peer port for something that is no node of ours.
+    pub(crate) fn serve<S: ConsensusService>(&self, member: MemberId, service: S) -> CancellationToken {
+        let endpoint = &self.federation.genesis.member(member).unwrap().endpoint;
+        let tls =
+            server_config(&self.credentials(member, Role::Node), self.trust.clone(), Expectation::peers()).unwrap();
+        serve(endpoint, tls, self.trust.clone(), ConsensusServiceServer::new(service))
+    }
+
     /// A channel to a member's node, from any identity.
     pub(crate) fn channel(&self, from: Credentials, to: MemberId) -> Channel {
         let connector =
@@ -173,6 +184,19 @@ impl World {
         let endpoint = &self.federation.genesis.member(to).unwrap().endpoint;
         Endpoint::from_shared(format!("http://{endpoint}")).unwrap().connect_with_connector_lazy(connector)
     }
+}
+
+fn serve<S: ConsensusService>(
+    endpoint: &str,
+    tls: Arc<rustls::ServerConfig>,
+    trust: SharedTrust,
+    service: ConsensusServiceServer<S>,
+) -> CancellationToken {
+    let stop = CancellationToken::new();
+    let (acceptor, _refused) = Acceptor::start(listen(endpoint), tls, trust, AcceptorLimits::default(), stop.clone());
+    let server = Server::builder().add_service(service);
+    tokio::spawn(server.serve_with_incoming(acceptor.map(|c| Ok::<_, io::Error>(Served(c)))));
+    stop
 }
 
 /// Opens it, waiting a moment for a killed predecessor to let go of its file.
@@ -216,4 +240,36 @@ pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
         assert!(started.elapsed() < Duration::from_secs(20), "{what}: not within 20 s");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What two states that are the same have in common.
+pub(crate) fn heads(list: &ListState) -> (u64, Hex32, u64, Hex32, usize) {
+    let (commands, public) = (list.commands(), list.public_log());
+    (commands.size(), commands.root(), public.size(), public.root(), list.entry_count())
+}
+
+pub(crate) async fn start_all(world: &World) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for member in world.federation.voters() {
+        nodes.push(world.start(member).await);
+    }
+    nodes
+}
+
+pub(crate) async fn same_everywhere(nodes: &[Node]) {
+    until("every node holds the same list", || {
+        let all: Vec<_> = nodes.iter().map(|node| node.consensus.read(heads)).collect();
+        all.windows(2).all(|pair| pair[0] == pair[1])
+    })
+    .await;
+}
+
+pub(crate) async fn leader(nodes: &[Node]) -> usize {
+    let place = |nodes: &[Node]| {
+        let named = nodes.iter().find_map(|node| node.consensus.status().leader)?;
+        let leads = nodes.iter().position(|node| node.consensus.member() == named)?;
+        nodes[leads].consensus.status().quorum_age_ms.filter(|age| *age < 2_000).map(|_| leads)
+    };
+    until("somebody leads", || place(nodes).is_some()).await;
+    place(nodes).unwrap()
 }
