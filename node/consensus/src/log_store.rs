@@ -212,6 +212,21 @@ impl LogStore {
         self.written(|done| Write::Install { snapshot, staged_from, done }).await
     }
 
+    /// The text with this digest, if it lies beside any command and was not erased.
+    pub(crate) async fn public_text(&self, digest: Hex32) -> io::Result<Option<PublicText>> {
+        let recent = {
+            let state = lock(&self.0.state);
+            if state.erased.contains(&digest) {
+                return Ok(None);
+            }
+            state.recent.with_text(digest)
+        };
+        if let Some(command) = recent {
+            return Ok(command.submission().public_text.clone());
+        }
+        rows::text(&self.0.reader, digest).await
+    }
+
     /// Deletes a text for good, wherever this node has it. The caller knows that it is committed that nobody needs it.
     ///
     /// INVARIANT: an entry above the committed position keeps its text, or nobody would take it. Where a command comes once more
@@ -476,5 +491,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 }
 
+#[cfg(test)]
+mod purge_tests;
 #[cfg(test)]
 mod tests;

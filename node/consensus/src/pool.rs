@@ -279,3 +279,7 @@ impl Inner {
         .await;
     }
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

@@ -12,7 +12,7 @@ use comity_core::list::{Choice, ListState, Submission};
 use comity_core::testing::{History, member};
 use comity_proto::v1;
 use support::fake::{Fake, Speaker, wire};
-use support::{Node, World, heads, leader, same_everywhere, start_all, until};
+use support::{Node, Running, World, heads, leader, same_everywhere, start_all, until};
 use tonic_types::StatusExt as _;
 
 /// A federation that purges early.
@@ -91,6 +91,7 @@ struct Offered {
     node: Node,
     fake: Fake,
     history: History,
+    _serving: Running,
 }
 
 const DE_NODE: u64 = 2;
@@ -99,14 +100,14 @@ impl Offered {
     async fn new(commands: u64) -> Self {
         let world = World::new(3);
         let fake = Fake::new(&world.federation);
-        world.serve(member("DE"), fake.clone());
+        let serving = world.serve(member("DE"), fake.clone());
         let node = world.start(member("FR")).await;
         let mut history = History::new(world.federation.clone());
         for serial in 1..=commands {
             history.apply(&world.federation.table(member("CA"), serial).0).unwrap();
         }
         fake.tell(|told| told.leaves = history.accepted.clone());
-        Self { world, node, fake, history }
+        Self { world, node, fake, history, _serving: serving }
     }
 
     /// The reason with which an offer is refused; nothing where it was taken.

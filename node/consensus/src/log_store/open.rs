@@ -169,6 +169,8 @@ pub(super) async fn open(folder: PathBuf, owner: LogOwner) -> Result<Opened, Ope
         .connect_with(options.create_if_missing(false).read_only(true))
         .await
         .map_err(database)?;
+    // What somebody who was just killed had begun to write ends first.
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut writer).await.map_err(database)?;
     let vote = rows::vote(&mut writer).await.map_err(content)?;
     let committed = rows::committed(&mut writer).await.map_err(content)?;
     let purged = commands::purged(&mut writer).await.map_err(content)?;
@@ -178,6 +180,7 @@ pub(super) async fn open(folder: PathBuf, owner: LogOwner) -> Result<Opened, Ope
     commands::check_end(&mut writer, purged.as_ref().map_or(0, |purged| purged.commands)).await.map_err(content)?;
     commands::clear_staged(&mut writer).await.map_err(content)?;
     let erased = commands::erased(&mut writer).await.map_err(content)?;
+    sqlx::raw_sql("COMMIT").execute(&mut writer).await.map_err(database)?;
     Ok(Opened { writer, reader, lock, vote, committed, last, purged, erased })
 }
 

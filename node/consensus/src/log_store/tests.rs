@@ -9,33 +9,33 @@ use crate::pool::Pool;
 use crate::state_machine::{Applied, StateMachine};
 use crate::types::{Command, Payload, RaftLeaderId};
 
-fn owner(federation: &Federation) -> LogOwner {
+pub(super) fn owner(federation: &Federation) -> LogOwner {
     LogOwner { federation: federation.genesis.federation(), member: member("FR"), node: 1 }
 }
 
-async fn open(folder: &tempfile::TempDir, federation: &Federation) -> LogStore {
+pub(super) async fn open(folder: &tempfile::TempDir, federation: &Federation) -> LogStore {
     LogStore::open(folder.path().to_owned(), owner(federation)).await.unwrap()
 }
 
-async fn reopen(folder: &tempfile::TempDir, federation: &Federation, old: LogStore) -> LogStore {
+pub(super) async fn reopen(folder: &tempfile::TempDir, federation: &Federation, old: LogStore) -> LogStore {
     old.close().await;
     open(folder, federation).await
 }
 
-fn id(term: u64, index: u64) -> LogId {
+pub(super) fn id(term: u64, index: u64) -> LogId {
     LogId { leader_id: RaftLeaderId { term, node_id: 1 }, index }
 }
 
-fn blank(term: u64, index: u64) -> Entry {
+pub(super) fn blank(term: u64, index: u64) -> Entry {
     Entry { log_id: id(term, index), payload: Payload::Blank }
 }
 
-fn table(federation: &Federation, term: u64, index: u64) -> Entry {
+pub(super) fn table(federation: &Federation, term: u64, index: u64) -> Entry {
     let (submission, _) = federation.table(member("FR"), index);
     Entry { log_id: id(term, index), payload: Payload::Normal(Command::arriving(submission)) }
 }
 
-fn submission(entry: &Entry) -> comity_core::list::Submission {
+pub(super) fn submission(entry: &Entry) -> comity_core::list::Submission {
     match &entry.payload {
         Payload::Normal(command) => command.submission().clone(),
         other => panic!("{other:?}"),
@@ -43,7 +43,7 @@ fn submission(entry: &Entry) -> comity_core::list::Submission {
 }
 
 /// What applies to a log that was opened with nothing purged.
-fn machine(federation: &Federation, log: &LogStore) -> StateMachine {
+pub(super) fn machine(federation: &Federation, log: &LogStore) -> StateMachine {
     let list = ListState::new(Arc::clone(&federation.genesis));
     StateMachine::new(Applied::new(list, 0, log.leaves().clone(), Pool::new(2_000)), log.clone())
 }
@@ -183,4 +183,22 @@ async fn a_newer_schema_is_refused() {
     sqlx::Connection::close(db).await.unwrap();
     let refused = LogStore::open(folder.path().to_owned(), owner(&federation)).await.map(|_| ()).unwrap_err();
     assert!(matches!(refused, OpenLogError::NewerSchema { found: 99, .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn an_older_schema_is_brought_up_to_date() {
+    let (folder, federation) = (tempfile::tempdir().unwrap(), Federation::new(3));
+    let mut log = open(&folder, &federation).await;
+    let entries: Vec<Entry> = (0..5).map(|index| table(&federation, 1, index)).collect();
+    log.blocking_append(entries.clone()).await.unwrap();
+    log.close().await;
+    let file = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("consensus.db"));
+    let mut db = sqlx::ConnectOptions::connect(&file).await.unwrap();
+    let older = "DROP TABLE command; DROP TABLE purged; DROP TABLE staged; DROP TABLE erased_text; \
+                 UPDATE meta SET schema_version = 1";
+    sqlx::raw_sql(older).execute(&mut db).await.unwrap();
+    sqlx::Connection::close(db).await.unwrap();
+    let log = open(&folder, &federation).await;
+    assert_eq!(log.entries(0, 10, usize::MAX).await.unwrap(), entries);
+    log.erase_text(Hex32([1; 32])).await.unwrap();
 }

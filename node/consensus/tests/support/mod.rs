@@ -48,13 +48,23 @@ pub(crate) struct World {
 /// A member's running node, on threads of its own so that it can be killed.
 pub(crate) struct Node {
     pub(crate) consensus: Consensus,
-    runtime: Option<Runtime>,
+    _running: Running,
 }
 
-impl Drop for Node {
+/// Threads that stop, wherever their tasks are, when this is dropped.
+pub(crate) struct Running(Option<Runtime>);
+
+impl Running {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        Self(Some(runtime))
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
         // A runtime that is dropped within another panics.
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -151,29 +161,26 @@ impl World {
         let tls =
             server_config(&self.credentials(member, Role::Node), self.trust.clone(), Expectation::peers()).unwrap();
         let trust = self.trust.clone();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let started = runtime.spawn(async move {
+        let running = Running::new();
+        let started = running.0.as_ref().unwrap().spawn(async move {
             let consensus = open(config).await?;
             serve(&endpoint, tls, trust, consensus.service().into_server());
             consensus.start().await?;
-            Ok(consensus)
+            Ok::<_, OpenError>(consensus)
         });
-        let started = started.await.unwrap();
-        match started {
-            Ok(consensus) => Ok(Node { consensus, runtime: Some(runtime) }),
-            Err(error) => {
-                runtime.shutdown_background();
-                Err(error)
-            }
-        }
+        Ok(Node { consensus: started.await.unwrap()?, _running: running })
     }
 
-    /// Opens a member's peer port for something that is no node of ours.
-    pub(crate) fn serve<S: ConsensusService>(&self, member: MemberId, service: S) -> CancellationToken {
-        let endpoint = &self.federation.genesis.member(member).unwrap().endpoint;
+    /// Opens a member's peer port for something that is no node of ours, until what is returned is dropped.
+    pub(crate) fn serve<S: ConsensusService>(&self, member: MemberId, service: S) -> Running {
+        let endpoint = self.federation.genesis.member(member).unwrap().endpoint.clone();
         let tls =
             server_config(&self.credentials(member, Role::Node), self.trust.clone(), Expectation::peers()).unwrap();
-        serve(endpoint, tls, self.trust.clone(), ConsensusServiceServer::new(service))
+        let running = Running::new();
+        let _entered = running.0.as_ref().unwrap().enter();
+        serve(&endpoint, tls, self.trust.clone(), ConsensusServiceServer::new(service));
+        drop(_entered);
+        running
     }
 
     /// A channel to a member's node, from any identity.
@@ -191,12 +198,11 @@ fn serve<S: ConsensusService>(
     tls: Arc<rustls::ServerConfig>,
     trust: SharedTrust,
     service: ConsensusServiceServer<S>,
-) -> CancellationToken {
-    let stop = CancellationToken::new();
-    let (acceptor, _refused) = Acceptor::start(listen(endpoint), tls, trust, AcceptorLimits::default(), stop.clone());
+) {
+    let (acceptor, _refused) =
+        Acceptor::start(listen(endpoint), tls, trust, AcceptorLimits::default(), CancellationToken::new());
     let server = Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(acceptor.map(|c| Ok::<_, io::Error>(Served(c)))));
-    stop
 }
 
 /// Opens it, waiting a moment for a killed predecessor to let go of its file.
