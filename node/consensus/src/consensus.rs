@@ -146,7 +146,6 @@ impl Consensus {
         .map_err(|fatal| OpenError::Recover(fatal.to_string()))?;
         let proposer = Proposer::new(raft.clone());
         let guard = Guard {
-            genesis,
             membership: voters.membership(),
             voters: voters.clone(),
             own: peers.own(),

@@ -2,10 +2,7 @@
 //!
 //! A lying leader can stall, omit or split; it must not be able to forge, to rewrite what is committed, or to stop a node.
 
-use std::sync::Arc;
-
 use comity_core::canonical::Hex32;
-use comity_core::genesis::Genesis;
 use comity_core::list::Refusal;
 use comity_core::{MemberId, Role};
 use comity_identity::Peer;
@@ -14,7 +11,7 @@ use openraft::EntryPayload;
 use crate::log_store::LogStore;
 use crate::pull::PullError;
 use crate::state_machine::Applied;
-use crate::types::{Command, Entry, LogId, Membership, NodeId, Vote, Voters};
+use crate::types::{Command, Entry, Keys, LogId, Membership, NodeId, Vote, Voters};
 use crate::verify;
 use crate::wire::{AppendRequest, AppendResponse, InvalidMessage, Sender, SnapshotOffer, TransferRequest, VoteRequest};
 
@@ -95,7 +92,6 @@ pub(crate) enum Turned {
 
 /// Who checks, and for whom.
 pub(crate) struct Guard {
-    pub(crate) genesis: Arc<Genesis>,
     pub(crate) voters: Voters,
     pub(crate) membership: Membership,
     pub(crate) own: Sender,
@@ -162,11 +158,12 @@ impl Guard {
             EntryPayload::Normal(command) => Some(command),
             EntryPayload::Blank | EntryPayload::Membership(_) => None,
         });
-        verify::all(&self.genesis, commands).await;
+        let keys = self.applied.keys();
+        verify::all(&keys, commands).await;
         let committed: Vec<Command> = self.committed_among(request);
         for entry in &mut request.entries {
             if let EntryPayload::Normal(command) = &mut entry.payload
-                && let Some(repeated) = self.without_its_text(command, &committed)
+                && let Some(repeated) = self.without_its_text(command, &committed, &keys)
             {
                 *command = repeated;
             }
@@ -175,7 +172,7 @@ impl Guard {
                 EntryPayload::Membership(membership) if *membership == self.membership => {}
                 EntryPayload::Membership(_) => return Err(Turned::OtherMembership(peer)),
                 EntryPayload::Normal(command) => {
-                    if let Err(refusal) = command.check(&self.genesis) {
+                    if let Err(refusal) = command.check(&keys) {
                         let (index, refusal) = (entry.log_id.index, refusal.clone());
                         return Err(Turned::Forged { peer, index, refusal });
                     }
@@ -199,13 +196,13 @@ impl Guard {
 
     /// A command that came without the text that it needs, to be taken all the same: because it is a leaf here already, or is
     /// committed further up in the message, so that applying it once more changes nothing.
-    fn without_its_text(&self, command: &Command, committed: &[Command]) -> Option<Command> {
-        if command.has_text() || command.check(&self.genesis).is_ok() {
+    fn without_its_text(&self, command: &Command, committed: &[Command], keys: &Keys) -> Option<Command> {
+        if command.has_text() || command.check(keys).is_ok() {
             return None;
         }
         let repeated = command.without_text();
         let known = |checked| self.applied.holds(checked) || committed.contains(command);
-        repeated.check(&self.genesis).is_ok_and(known).then_some(repeated)
+        repeated.check(keys).is_ok_and(known).then_some(repeated)
     }
 
     /// What can be told of a snapshot before any of it is pulled. `committed` is openraft's own.

@@ -109,7 +109,7 @@ impl Pool {
     /// Keeps a command that was checked, unless it is decided or there is no room.
     pub(crate) fn add(&self, command: Command, applied: &Applied, origin: Origin) {
         // Only what holds is kept; the check is remembered.
-        let Ok(checked) = command.check(applied.genesis()).cloned() else { return };
+        let Ok(checked) = command.check(&applied.keys()).cloned() else { return };
         let (leaf_hash, member, now) = (checked.leaf_hash(), checked.command().member(), Instant::now());
         let since_entry = applied.position().borrow().applied;
         let announce_at = (origin == Origin::Own).then(|| now + ANNOUNCE_AFTER);

@@ -19,7 +19,7 @@ use crate::log_store::LogStore;
 use crate::peers::{CallError, Peers};
 use crate::snapshot::{SnapshotData, Staged};
 use crate::state_machine::Applied;
-use crate::types::Command;
+use crate::types::{Command, Keys};
 use crate::verify;
 use crate::wire::{self, InvalidMessage};
 
@@ -285,12 +285,13 @@ impl Inner {
     ) -> Result<(), PullError> {
         let first = staged.size();
         commands.truncate(usize::try_from(offered.commands - first).unwrap_or(usize::MAX));
-        verify::all(self.applied.genesis(), commands.iter()).await;
+        verify::all(&Keys::of(&staged.list), commands.iter()).await;
         // Rows before the list: where this is given up in between, the same leaves are written once more.
         self.log.stage(first, commands.clone()).await?;
         for command in &commands {
             let leaf = staged.size();
-            let checked = command.check(self.applied.genesis()).map_err(Clone::clone);
+            let keys = Keys::of(&staged.list);
+            let checked = command.check(&keys).map_err(Clone::clone);
             let accepted = checked.and_then(|checked| staged.list.apply_checked(checked));
             let accepted = accepted.map_err(|refusal| PullError::NotAccepted { leaf, refusal })?;
             if accepted.repeated {

@@ -4,11 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use comity_core::genesis::Genesis;
-use comity_core::list::{ListState, Refusal};
+use comity_core::list::{ListState, Refusal, check_own};
 
 use crate::log_store::LogStore;
-use crate::types::Command;
-use crate::verify;
 use crate::wire::BATCH_MAX_BYTES;
 
 /// How many commands are read at a time, and after how many it is said how far the replay has got.
@@ -53,12 +51,11 @@ pub(crate) async fn commands(genesis: &Arc<Genesis>, log: &LogStore) -> Result<L
         if read.is_empty() {
             return Err(ReplayError::Misplaced { leaf: first });
         }
-        let commands: Vec<Command> = read.into_iter().map(Command::settled).collect();
-        verify::all(genesis, commands.iter()).await;
-        for command in &commands {
+        for command in &read {
             let leaf = list.commands().size();
-            let checked = command.check(genesis).map_err(Clone::clone);
-            let accepted = checked.and_then(|checked| list.apply_checked(checked));
+            // Its signatures were verified before it was kept.
+            let checked = check_own(genesis.federation(), &command.envelope);
+            let accepted = checked.and_then(|checked| list.apply_checked(&checked));
             let accepted = accepted.map_err(|refusal| ReplayError::NotAccepted { leaf, refusal })?;
             if accepted.repeated {
                 return Err(ReplayError::Misplaced { leaf });

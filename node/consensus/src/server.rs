@@ -167,8 +167,9 @@ impl ConsensusService for PeerConsensus {
         let command = request.into_inner().command.ok_or(wire::InvalidMessage::Missing("command"));
         let command = command.and_then(wire::command).map_err(Turned::from)?;
         // INVARIANT: nothing is proposed that followers would turn away.
-        verify::all(&guard.genesis, std::iter::once(&command)).await;
-        if let Err(refusal) = command.check(&guard.genesis) {
+        let keys = guard.applied.keys();
+        verify::all(&keys, std::iter::once(&command)).await;
+        if let Err(refusal) = command.check(&keys) {
             return Err(Turned::Refused(refusal.clone()).into());
         }
         let answer = match proposer.propose(command, PROPOSE_TIMEOUT).await? {
@@ -225,10 +226,11 @@ impl ConsensusService for PeerConsensus {
         guard.sender(request.extensions().get::<Peer>(), sender)?;
         let mut commands = wire::announced(request.into_inner().commands).map_err(Turned::from)?;
         commands.retain(|command| pool.lacks(command));
-        verify::all(&guard.genesis, commands.iter()).await;
+        let keys = guard.applied.keys();
+        verify::all(&keys, commands.iter()).await;
         for command in commands {
             // INVARIANT: what does not hold is not kept.
-            match command.check(&guard.genesis) {
+            match command.check(&keys) {
                 Ok(_) => pool.add(command, applied, Origin::Announced),
                 Err(refusal) => return Err(Turned::Refused(refusal.clone()).into()),
             }

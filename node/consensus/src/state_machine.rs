@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use crate::log_store::{Leaves, LogStore, Purged};
 use crate::pool::Pool;
 use crate::snapshot::{Current, SnapshotBuilder, SnapshotData};
-use crate::types::{Command, LogId, Outcome, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::types::{Command, Keys, LogId, Outcome, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::verify;
 
 /// How far this node has applied the log.
@@ -82,6 +82,11 @@ impl Applied {
         })
     }
 
+    /// What commands are checked against.
+    pub(crate) fn keys(&self) -> Keys {
+        self.read(Keys::of)
+    }
+
     pub(crate) fn position(&self) -> watch::Receiver<Position> {
         self.0.position.subscribe()
     }
@@ -110,8 +115,10 @@ impl Applied {
                 outcomes.push(Outcome::NoCommand);
                 continue;
             };
+            // The keys of now: a command before this one may have brought some.
+            let keys = Keys::of(&list);
             // INVARIANT: a refusal is an outcome like any other. To openraft an error is the end of this node.
-            let decided = match command.check(&self.0.genesis) {
+            let decided = match command.check(&keys) {
                 Ok(checked) => list.apply_checked(checked),
                 Err(refusal) => Err(refusal.clone()),
             };
@@ -259,7 +266,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 responders.push(responder);
             }
             // Signatures are verified before the list is locked. What came through this node was checked on its way in.
-            verify::all(self.applied.genesis(), commands.iter().filter_map(|(_, command)| command.as_ref())).await;
+            verify::all(&self.applied.keys(), commands.iter().filter_map(|(_, command)| command.as_ref())).await;
             let outcomes = self.applied.apply(&commands)?;
             self.last = commands.last().map(|(log_id, _)| *log_id).or(self.last);
             self.applied.tell(&commands, &outcomes);

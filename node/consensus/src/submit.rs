@@ -82,8 +82,9 @@ impl Consensus {
     pub async fn submit(&self, submission: Submission) -> Result<Accepted, SubmitError> {
         let inner = &*self.0;
         let command = Command::arriving(submission);
-        verify::all(inner.applied.genesis(), std::iter::once(&command)).await;
-        let checked = command.check(inner.applied.genesis()).map_err(Clone::clone)?;
+        let keys = inner.applied.keys();
+        verify::all(&keys, std::iter::once(&command)).await;
+        let checked = command.check(&keys).map_err(Clone::clone)?;
         let (id, leaf_hash) = (checked.command().id(), checked.leaf_hash());
         // INVARIANT: an id is spent once. What stands already is answered without another entry in the log.
         if let Some(leaf) =

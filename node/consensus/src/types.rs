@@ -6,8 +6,9 @@ use std::sync::{Arc, OnceLock};
 use comity_core::MemberId;
 use comity_core::canonical::Hex32;
 use comity_core::genesis::Genesis;
-use comity_core::list::{Accepted, Checked, Refusal, Submission, check_accepted, check_submission};
+use comity_core::list::{Accepted, Checked, ListState, Refusal, Submission, check_accepted, check_submission};
 use comity_core::merkle;
+use comity_core::roster::{Keyring, member_of_node, node_id};
 use openraft::BasicNode;
 use openraft::impls::leader_id_adv::LeaderId;
 
@@ -121,16 +122,20 @@ impl Command {
         self.0.submission.envelope.len() + text
     }
 
-    /// Form, federation, public part and signature, checked the first time and remembered.
+    /// Form, federation, public part and signatures, checked the first time and remembered. A signature by a key that is not
+    /// known here yet is left to whoever applies it: the roster may say more by then.
     ///
     /// INVARIANT: an entry is appended only after its command passed this as [`Source::Arriving`]; or, where its text is gone, as
     /// [`Source::Settled`], if it lies at or below the leader's commit or is a command that is a leaf already. A text is erased
     /// only once its command is committed, so that an honest leader has no other entries without theirs. What is applied is the
     /// same either way, because applying does not look at the text.
-    pub(crate) fn check(&self, genesis: &Genesis) -> Result<&Checked, &Refusal> {
-        let check = || match self.0.source {
-            Source::Arriving => check_submission(genesis, &self.0.submission),
-            Source::Settled => check_accepted(genesis, &self.0.submission.envelope),
+    pub(crate) fn check(&self, keys: &Keys) -> Result<&Checked, &Refusal> {
+        let check = || {
+            let checked = match self.0.source {
+                Source::Arriving => check_submission(keys.federation, &self.0.submission),
+                Source::Settled => check_accepted(keys.federation, &self.0.submission.envelope),
+            };
+            checked.and_then(|checked| checked.verify_with(&keys.keyring))
         };
         self.0.checked.get_or_init(check).as_ref()
     }
@@ -169,7 +174,20 @@ pub(crate) enum Outcome {
     NoCommand,
 }
 
-/// The nodes that decide: the voting members of the genesis. A node's id is its member's place among them by code, from 1.
+/// What commands are checked against before they are applied: the federation, and the keys that are known so far.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    pub(crate) federation: Hex32,
+    pub(crate) keyring: Arc<Keyring>,
+}
+
+impl Keys {
+    pub(crate) fn of(list: &ListState) -> Self {
+        Self { federation: list.genesis().federation(), keyring: Arc::clone(list.roster().keyring()) }
+    }
+}
+
+/// The nodes that decide: the voting members of the genesis.
 #[derive(Debug, Clone)]
 pub(crate) struct Voters(Vec<MemberId>);
 
@@ -179,15 +197,15 @@ impl Voters {
     }
 
     pub(crate) fn node(&self, member: MemberId) -> Option<NodeId> {
-        self.0.iter().position(|m| *m == member).map(|place| place as NodeId + 1)
+        self.0.contains(&member).then(|| node_id(member, 1))
     }
 
     pub(crate) fn member(&self, node: NodeId) -> Option<MemberId> {
-        usize::try_from(node).ok().and_then(|n| n.checked_sub(1)).and_then(|place| self.0.get(place)).copied()
+        member_of_node(node).map(|(member, _)| member).filter(|member| self.0.contains(member))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, MemberId)> {
-        self.0.iter().enumerate().map(|(place, member)| (place as NodeId + 1, *member))
+        self.0.iter().map(|member| (node_id(*member, 1), *member))
     }
 
     /// The one membership that this federation has.
