@@ -250,14 +250,14 @@ impl Inner {
                 sender: Some(own.into()),
                 commands: now.iter().map(wire::from_command).collect(),
             };
-            let others = self.voters.iter().filter(|(node, _)| *node != own.node);
-            let calls = others.map(|(node, member)| {
+            let others = self.peers.others();
+            let calls = others.into_iter().map(|node| {
                 let call = self.peers.call(node, ANNOUNCE_TIMEOUT, message.clone(), |mut client, request| async move {
                     client.announce(request).await
                 });
                 async move {
                     if let Err(error) = call.await {
-                        tracing::debug!(%member, %error, "commands could not be made known");
+                        tracing::debug!(node, %error, "commands could not be made known");
                     }
                 }
             });
