@@ -55,6 +55,9 @@ pub(crate) struct LogOwner {
 /// Writes that may wait for the writer.
 const QUEUE_MAX_WRITES: usize = 1_024;
 
+/// How many times a read begins anew because what it reads is purged meanwhile.
+const READ_MAX_RETRIES: u32 = 1_000;
+
 /// The log of this node. Clones share it.
 #[derive(Clone)]
 pub(crate) struct LogStore(Arc<Shared>);
@@ -163,7 +166,7 @@ impl LogStore {
 
     /// Leaves of the command log, from `first` on; at most `limit`, and no more once they make `max_bytes`.
     pub(crate) async fn commands(&self, first: u64, limit: usize, max_bytes: usize) -> io::Result<Vec<Submission>> {
-        let (mut found, mut bytes) = (Vec::new(), 0usize);
+        let (mut found, mut bytes, mut retries) = (Vec::new(), 0usize, 0u32);
         while found.len() < limit && bytes < max_bytes {
             let (next, rest) = (first + found.len() as u64, limit - found.len());
             let part = match self.0.leaves.place(next, rest) {
@@ -178,7 +181,11 @@ impl LogStore {
                     let entries = self.entries(*start, last + 1, max_bytes - bytes).await?;
                     if entries.first().is_none_or(|entry| entry.log_id.index != *start) {
                         // They were purged just now, and are where the purged ones are.
-                        tokio::task::yield_now().await;
+                        retries += 1;
+                        if retries > READ_MAX_RETRIES {
+                            return Err(rows::broken(&format!("command {next} is missing")));
+                        }
+                        tokio::time::sleep(Duration::from_millis(1)).await;
                         continue;
                     }
                     bytes = bytes.saturating_add(entries.iter().map(entry_bytes).sum());
