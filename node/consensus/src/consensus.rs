@@ -14,7 +14,7 @@ use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{BasicNode, SnapshotPolicy};
-use tokio::sync::{RwLock, Semaphore, watch};
+use tokio::sync::{Mutex, RwLock, Semaphore, watch};
 use tonic::transport::Channel;
 
 use crate::config::ConsensusConfig;
@@ -181,6 +181,7 @@ impl Consensus {
             heard: heard.clone(),
             pages: Arc::new(Semaphore::new(pages::MAX_STREAMS)),
             placing: RwLock::default(),
+            taking: Mutex::default(),
         });
         let election_max = Duration::from_millis(timing.election_max_ms);
         let submissions = Semaphore::new(Inner::MAX_SUBMISSIONS);

@@ -4,7 +4,7 @@
 //! what holds and hands it in again, so that no leader can keep it from the log, and no node attests that a deadline has
 //! passed while it knows a command that would still have been in time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct Held {
-    commands: HashMap<Hex32, Pooled>,
+    commands: BTreeMap<Hex32, Pooled>,
     of_member: BTreeMap<MemberId, usize>,
 }
 

@@ -10,7 +10,7 @@ use comity_proto::v1::consensus_service_server::{ConsensusService, ConsensusServ
 use openraft::EntryPayload;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
-use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, RwLock, Semaphore};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -86,6 +86,8 @@ pub(crate) struct Inner {
     pub(crate) pages: Arc<Semaphore>,
     /// Entries are taken side by side; a snapshot is put in place alone, so that what it was held against does not move.
     pub(crate) placing: RwLock<()>,
+    /// One snapshot at a time is pulled for and put in place.
+    pub(crate) taking: Mutex<()>,
 }
 
 impl PeerConsensus {
@@ -200,7 +202,10 @@ impl ConsensusService for PeerConsensus {
         let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
         let from = self.0.guard.sender(request.extensions().get::<Peer>(), sender)?;
         let offer = wire::snapshot_offer(request.into_inner()).map_err(Turned::from)?;
-        let answer = self.0.take_snapshot(from, offer).await?;
+        // What was pulled is used or kept even where whoever offered it does not wait.
+        let inner = Arc::clone(&self.0);
+        let taking = tokio::spawn(async move { inner.take_snapshot(from, offer).await });
+        let answer = taking.await.map_err(stopped)??;
         Ok(Response::new(wire::from_snapshot_answer(&answer)))
     }
 
@@ -299,8 +304,11 @@ impl Inner {
     }
 
     /// Pulls what a snapshot holds and this node lacks, and puts it in place.
+    ///
+    /// INVARIANT: nothing else is pulled or put in place meanwhile, so that what was put aside is there when it is needed.
     async fn take_snapshot(&self, from: Known, offer: SnapshotOffer) -> Result<SnapshotAnswer, Turned> {
-        let Self { raft, guard, puller, placing, .. } = self;
+        let Self { raft, guard, puller, placing, taking, .. } = self;
+        let _taking = taking.lock().await;
         let position = |state: &openraft::RaftState<TypeConfig>| (*state.vote_ref(), state.local_committed().copied());
         let (vote, committed) = raft.with_raft_state(position).await.map_err(stopped)?;
         guard.snapshot(from, &offer, vote.leader_id.term, committed)?;
