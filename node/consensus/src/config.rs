@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use comity_core::MemberId;
 use comity_core::genesis::Genesis;
+use comity_core::list::ListState;
 use comity_identity::{Credentials, SharedTrust};
 
 /// What consensus is told at start.
@@ -14,8 +15,13 @@ pub struct ConsensusConfig {
     pub folder: PathBuf,
     /// The federation.
     pub genesis: Arc<Genesis>,
-    /// Whose node this is: a voting member.
+    /// Whose node this is: a voting member, or one that is about to become one.
     pub member: MemberId,
+    /// Which of the member's nodes this is, from 1.
+    pub incarnation: u32,
+    /// A list that was verified, where this node does not yet hold its own: whom it trusts and whom it hears until it has
+    /// caught up.
+    pub bootstrap: Option<Arc<ListState>>,
     /// The node's certificate, shown to the other nodes.
     pub credentials: Credentials,
     /// Whose authority vouches for whom.

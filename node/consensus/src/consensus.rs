@@ -9,40 +9,53 @@ use comity_core::MemberId;
 use comity_core::canonical::Hex32;
 use comity_core::genesis::Genesis;
 use comity_core::list::{ListState, PublicText};
+use comity_core::roster::{Roster, node_id};
 use openraft::Instant as _;
-use openraft::SnapshotPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError, RaftError};
-use tokio::sync::{RwLock, Semaphore, watch};
+use openraft::{BasicNode, SnapshotPolicy};
+use tokio::sync::{Mutex, RwLock, Semaphore, watch};
 use tonic::transport::Channel;
 
 use crate::config::ConsensusConfig;
 use crate::guard::Guard;
 use crate::log_store::{LogOwner, LogStore, OpenLogError};
+use crate::membership;
 use crate::network::PeerNetworks;
 use crate::pages;
-use crate::peers::{Peers, PeersError};
+use crate::peers::{Dial, Peers};
 use crate::pool::{self, Pool};
 use crate::pull::Puller;
 use crate::read::Heard;
 use crate::replay::{self, ReplayError};
 use crate::server::{self, PeerConsensus, Proposer};
 use crate::state_machine::{Applied, Position, StateMachine};
-use crate::types::{Raft, Voters};
+use crate::types::{NodeId, Raft};
 
 /// Why consensus did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// Only voting members run consensus.
-    #[error("{0} is not a voting member of this genesis: only voting members take part in consensus")]
+    #[error(
+        "{0} is not a voting member of this genesis: only voting members take part in consensus; a new one begins with what it was invited with (`comity member join`)"
+    )]
     NotAVoter(MemberId),
+    /// The members have another node of this member in its place.
+    #[error(
+        "this is node {incarnation} of {member}; the members count node {now}: set up a new one as that, with an empty data folder"
+    )]
+    Retired {
+        /// Whose.
+        member: MemberId,
+        /// Which this is.
+        incarnation: u32,
+        /// Which counts.
+        now: u32,
+    },
     /// The log.
     #[error(transparent)]
     Log(#[from] OpenLogError),
-    /// The channels.
-    #[error(transparent)]
-    Peers(#[from] PeersError),
     /// The times do not fit together.
     #[error("timing: {0}")]
     Timing(#[from] openraft::ConfigError),
@@ -88,7 +101,8 @@ pub struct Consensus(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) member: MemberId,
-    pub(crate) voters: Voters,
+    /// Whether this is a node of the genesis, which begins the log.
+    founds: bool,
     pub(crate) raft: Raft,
     pub(crate) log: LogStore,
     pub(crate) applied: Applied,
@@ -108,11 +122,11 @@ impl Consensus {
     /// be opened in between.
     ///
     /// # Errors
-    /// The member does not vote, or the log is in use, damaged, or somebody else's.
+    /// The member does not vote and nothing says that it will, or the log is in use, damaged, or somebody else's.
     pub async fn open(config: ConsensusConfig) -> Result<Self, OpenError> {
-        let ConsensusConfig { folder, genesis, member, credentials, trust, timing, tuning } = config;
-        let voters = Voters::of(&genesis);
-        let node = voters.node(member).ok_or(OpenError::NotAVoter(member))?;
+        let ConsensusConfig { folder, genesis, member, incarnation, bootstrap, credentials, trust, timing, tuning } =
+            config;
+        let node = node_id(member, incarnation);
         let raft_config = openraft::Config {
             cluster_name: genesis.federation().to_string(),
             heartbeat_interval: timing.heartbeat_ms,
@@ -128,13 +142,22 @@ impl Consensus {
             ..openraft::Config::default()
         };
         let raft_config = Arc::new(raft_config.validate()?);
-        let peers = Peers::new(&genesis, &voters, node, &credentials, &trust)?;
+        let peers = Peers::new(genesis.federation(), node, Dial::Tls { credentials, trust });
         let owner = LogOwner { federation: genesis.federation(), member, node };
         let log = LogStore::open(folder, owner).await?;
         let list = replay::commands(&genesis, &log).await?;
+        let seat = list.roster().get(member).filter(|standing| standing.incarnation > incarnation);
+        if let Some(standing) = seat {
+            return Err(OpenError::Retired { member, incarnation, now: standing.incarnation });
+        }
+        let founds = incarnation == 1 && genesis.member(member).is_some_and(|row| row.voting);
+        if !founds && list.commands().size() == 0 && bootstrap.is_none() {
+            return Err(OpenError::NotAVoter(member));
+        }
         let pool = Pool::new(tuning.resubmit_ms);
         let from = log.purged_before().map_or(0, |purged| purged.last.index + 1);
-        let applied = Applied::new(list, from, log.leaves().clone(), pool.clone());
+        let applied = Applied::new(list, from, log.leaves().clone(), pool.clone(), bootstrap);
+        applied.roster(|roster| peers.follow(roster));
         let raft = Raft::build(
             node,
             raft_config,
@@ -145,14 +168,7 @@ impl Consensus {
         .await
         .map_err(|fatal| OpenError::Recover(fatal.to_string()))?;
         let proposer = Proposer::new(raft.clone());
-        let guard = Guard {
-            membership: voters.membership(),
-            voters: voters.clone(),
-            own: peers.own(),
-            own_member: member,
-            log: log.clone(),
-            applied: applied.clone(),
-        };
+        let guard = Guard { own: peers.own(), own_member: member, log: log.clone(), applied: applied.clone() };
         let puller = Puller::new(applied.clone(), log.clone(), peers.clone());
         let heard = Heard::default();
         let service = PeerConsensus::new(server::Inner {
@@ -165,12 +181,13 @@ impl Consensus {
             heard: heard.clone(),
             pages: Arc::new(Semaphore::new(pages::MAX_STREAMS)),
             placing: RwLock::default(),
+            taking: Mutex::default(),
         });
         let election_max = Duration::from_millis(timing.election_max_ms);
         let submissions = Semaphore::new(Inner::MAX_SUBMISSIONS);
         Ok(Self(Arc::new(Inner {
             member,
-            voters,
+            founds,
             raft,
             log,
             applied,
@@ -191,10 +208,17 @@ impl Consensus {
     /// # Errors
     /// This node has stopped already.
     pub async fn start(&self) -> Result<(), OpenError> {
-        let Inner { raft, voters, .. } = &*self.0;
+        let Inner { raft, founds, .. } = &*self.0;
         raft.run();
         tokio::spawn(pool::run(Arc::downgrade(&self.0)));
-        match raft.initialize(voters.nodes()).await {
+        tokio::spawn(membership::follow(Arc::downgrade(&self.0)));
+        // Whoever joins later is sent the beginning.
+        if !founds {
+            return Ok(());
+        }
+        let founders = self.genesis().voters().map(|row| (node_id(row.member, 1), BasicNode::new(row.member)));
+        let founders: BTreeMap<NodeId, BasicNode> = founders.collect();
+        match raft.initialize(founders).await {
             // Not allowed: the log has its beginning.
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
             Err(error) => Err(OpenError::Recover(error.to_string())),
@@ -219,6 +243,12 @@ impl Consensus {
     /// Looks at the list as this node has applied it. Nothing is applied meanwhile: `look` must be short and must not wait.
     pub fn read<R>(&self, look: impl FnOnce(&ListState) -> R) -> R {
         self.0.applied.read(look)
+    }
+
+    /// Looks at the roster: that of the applied list, or, while this node has not caught up with it, of the list that it began
+    /// with. Nothing is applied meanwhile.
+    pub fn roster<R>(&self, look: impl FnOnce(&Roster) -> R) -> R {
+        self.0.applied.roster(look)
     }
 
     /// How far this node has applied the log, and a way to wait for more.
@@ -274,7 +304,7 @@ impl Consensus {
         let position = *self.0.applied.position().borrow();
         let count = |index: Option<u64>| index.map_or(0, |index| index + 1);
         ListStatus {
-            leader: metrics.current_leader.and_then(|node| self.0.voters.member(node)),
+            leader: metrics.current_leader.and_then(|node| self.0.applied.member_of(node)),
             term: metrics.current_term,
             log_entries: count(metrics.last_log_index),
             committed_entries: count(metrics.local_committed.map(|id| id.index)),
@@ -319,7 +349,7 @@ impl Consensus {
         // Whether it worked or not, this node goes: the others hold an election where it did not.
         let changed = raft.wait(Some(self.0.election_max));
         changed.metrics(|m| m.current_leader == Some(heir), "handed over").await.ok()?;
-        self.0.voters.member(heir)
+        self.0.applied.member_of(heir)
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A lying leader can stall, omit or split; it must not be able to forge, to rewrite what is committed, or to stop a node.
 
+use std::sync::Arc;
+
 use comity_core::canonical::Hex32;
 use comity_core::list::Refusal;
 use comity_core::{MemberId, Role};
@@ -9,9 +11,10 @@ use comity_identity::Peer;
 use openraft::EntryPayload;
 
 use crate::log_store::LogStore;
+use crate::membership;
 use crate::pull::PullError;
 use crate::state_machine::Applied;
-use crate::types::{Command, Entry, Keys, LogId, Membership, NodeId, Vote, Voters};
+use crate::types::{Command, Entry, Keys, LogId, Membership, NodeId, Vote};
 use crate::verify;
 use crate::wire::{AppendRequest, AppendResponse, InvalidMessage, Sender, SnapshotOffer, TransferRequest, VoteRequest};
 
@@ -92,8 +95,6 @@ pub(crate) enum Turned {
 
 /// Who checks, and for whom.
 pub(crate) struct Guard {
-    pub(crate) voters: Voters,
-    pub(crate) membership: Membership,
     pub(crate) own: Sender,
     pub(crate) own_member: MemberId,
     pub(crate) log: LogStore,
@@ -119,7 +120,8 @@ impl Guard {
             let (theirs, ours) = (claimed.federation, self.own.federation);
             return Err(Turned::OtherFederation { peer: member, theirs, own: self.own_member, ours });
         }
-        let actual = self.voters.node(member).ok_or(Turned::NotAVoter(member))?;
+        let actual = self.applied.roster(|roster| roster.voters().get(&member).map(|voter| voter.node_id));
+        let actual = actual.ok_or(Turned::NotAVoter(member))?;
         if actual != claimed.node {
             return Err(Turned::OtherSender { peer: member, claimed: claimed.node, actual });
         }
@@ -169,8 +171,8 @@ impl Guard {
             }
             match &entry.payload {
                 EntryPayload::Blank => {}
-                EntryPayload::Membership(membership) if *membership == self.membership => {}
-                EntryPayload::Membership(_) => return Err(Turned::OtherMembership(peer)),
+                // Held against the roster once what comes before it is applied.
+                EntryPayload::Membership(_) => {}
                 EntryPayload::Normal(command) => {
                     if let Err(refusal) = command.check(&keys) {
                         let (index, refusal) = (entry.log_id.index, refusal.clone());
@@ -180,6 +182,12 @@ impl Guard {
             }
         }
         Ok(())
+    }
+
+    /// A membership that is about to be taken up.
+    pub(crate) fn membership(&self, from: Known, current: &Membership, proposed: &Membership) -> Result<(), Turned> {
+        let fits = self.applied.roster(|roster| membership::is_asked_for(roster, current, proposed));
+        if fits { Ok(()) } else { Err(Turned::OtherMembership(from.member)) }
     }
 
     /// Commands in a message that are committed where it comes from and have no text any more.
@@ -217,9 +225,6 @@ impl Guard {
         self.vote(from, &offer.vote, known_term)?;
         if !offer.vote.committed {
             return Err(Turned::VoteNotCommitted(peer));
-        }
-        if *offer.membership.membership() != self.membership {
-            return Err(Turned::OtherMembership(peer));
         }
         // openraft panics where a later position has a smaller index.
         if committed.is_some_and(|committed| offer.last > committed && offer.last.index <= committed.index) {

@@ -13,13 +13,12 @@ mod leaves;
 mod open;
 mod recent;
 mod rows;
+mod storage;
 mod writer;
 
 use std::collections::HashSet;
-use std::fmt::Debug;
 use std::fs::File;
 use std::io;
-use std::ops::{Bound, RangeBounds};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,15 +26,11 @@ use std::time::Duration;
 use comity_core::MemberId;
 use comity_core::canonical::Hex32;
 use comity_core::list::{PublicText, Submission};
-use futures::stream::{self, Stream};
-use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use openraft::{EntryPayload, OptionalSend};
+use openraft::EntryPayload;
 use sqlx::sqlite::SqlitePool;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::types::{Command, Entry, LogId, NodeId, TypeConfig, Vote};
-use crate::wire::{BATCH_MAX_BYTES, MAX_ENTRIES};
+use crate::types::{Command, Entry, LogId, NodeId, Vote};
 use leaves::Place;
 use recent::{Recent, entry_bytes};
 use writer::{Write, Writer};
@@ -54,6 +49,9 @@ pub(crate) struct LogOwner {
 
 /// Writes that may wait for the writer.
 const QUEUE_MAX_WRITES: usize = 1_024;
+
+/// How many times a read begins anew because what it reads is purged meanwhile.
+const READ_MAX_RETRIES: u32 = 1_000;
 
 /// The log of this node. Clones share it.
 #[derive(Clone)]
@@ -163,7 +161,7 @@ impl LogStore {
 
     /// Leaves of the command log, from `first` on; at most `limit`, and no more once they make `max_bytes`.
     pub(crate) async fn commands(&self, first: u64, limit: usize, max_bytes: usize) -> io::Result<Vec<Submission>> {
-        let (mut found, mut bytes) = (Vec::new(), 0usize);
+        let (mut found, mut bytes, mut retries) = (Vec::new(), 0usize, 0u32);
         while found.len() < limit && bytes < max_bytes {
             let (next, rest) = (first + found.len() as u64, limit - found.len());
             let part = match self.0.leaves.place(next, rest) {
@@ -178,7 +176,11 @@ impl LogStore {
                     let entries = self.entries(*start, last + 1, max_bytes - bytes).await?;
                     if entries.first().is_none_or(|entry| entry.log_id.index != *start) {
                         // They were purged just now, and are where the purged ones are.
-                        tokio::task::yield_now().await;
+                        retries += 1;
+                        if retries > READ_MAX_RETRIES {
+                            return Err(rows::broken(&format!("command {next} is missing")));
+                        }
+                        tokio::time::sleep(Duration::from_millis(1)).await;
                         continue;
                     }
                     bytes = bytes.saturating_add(entries.iter().map(entry_bytes).sum());
@@ -340,155 +342,6 @@ fn take(entries: impl Iterator<Item = Entry>, max_bytes: usize) -> (Vec<Entry>, 
         taken.push(entry);
     }
     (taken, bytes)
-}
-
-fn bounds(range: impl RangeBounds<u64>) -> (u64, u64) {
-    let start = match range.start_bound() {
-        Bound::Included(start) => *start,
-        Bound::Excluded(before) => before.saturating_add(1),
-        Bound::Unbounded => 0,
-    };
-    let end = match range.end_bound() {
-        Bound::Included(last) => last.saturating_add(1),
-        Bound::Excluded(end) => *end,
-        Bound::Unbounded => u64::MAX,
-    };
-    (start, end)
-}
-
-impl RaftLogReader<TypeConfig> for LogStore {
-    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
-        &mut self,
-        range: RB,
-    ) -> io::Result<Vec<Entry>> {
-        let (start, end) = bounds(range);
-        self.entries(start, end, usize::MAX).await
-    }
-
-    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
-    where
-        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
-    {
-        let (start, end) = bounds(range);
-        let batches = stream::try_unfold((self.clone(), start), move |(log, start)| async move {
-            let batch = log.entries(start, end, BATCH_MAX_BYTES).await?;
-            let next = batch.last().map(|entry| entry.log_id.index + 1);
-            io::Result::Ok(next.map(|next| (batch, (log, next))))
-        });
-        Box::pin(flatten(batches))
-    }
-
-    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        Ok(lock(&self.0.state).vote)
-    }
-
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.entries(start, end.min(start.saturating_add(MAX_ENTRIES as u64)), BATCH_MAX_BYTES).await
-    }
-}
-
-fn flatten(batches: impl Stream<Item = io::Result<Vec<Entry>>> + Send) -> impl Stream<Item = io::Result<Entry>> + Send {
-    use futures::StreamExt as _;
-    batches.flat_map(|batch| match batch {
-        Ok(entries) => stream::iter(entries).map(Ok).left_stream(),
-        Err(error) => stream::iter([Err(error)]).right_stream(),
-    })
-}
-
-impl RaftLogStorage<TypeConfig> for LogStore {
-    type LogReader = Self;
-
-    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
-        let state = lock(&self.0.state);
-        Ok(LogState { last_purged_log_id: state.purged, last_log_id: state.last })
-    }
-
-    async fn get_log_reader(&mut self) -> Self {
-        self.clone()
-    }
-
-    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        let vote = *vote;
-        self.written(|done| Write::Vote { vote, done }).await?;
-        lock(&self.0.state).vote = Some(vote);
-        Ok(())
-    }
-
-    /// Written with whatever is written next, or soon. It only says from where on this node must hear from the others again
-    /// after a start.
-    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        lock(&self.0.state).committed = committed;
-        match self.0.writer.try_send(Write::Committed) {
-            // A full queue: it will be written with what stands there.
-            Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
-            Err(TrySendError::Closed(_)) => Err(gone()),
-        }
-    }
-
-    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        Ok(lock(&self.0.state).committed)
-    }
-
-    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
-    where
-        I: IntoIterator<Item = Entry> + OptionalSend,
-        I::IntoIter: OptionalSend,
-    {
-        let entries: Vec<Entry> = entries.into_iter().collect();
-        // The digests of large texts are made here, not on the writer's time.
-        for entry in &entries {
-            if let EntryPayload::Normal(command) = &entry.payload {
-                command.text_digest();
-            }
-        }
-        {
-            let mut state = lock(&self.0.state);
-            if let (None, Some(entry)) = (&state.last, entries.first()) {
-                state.first = entry.log_id.index;
-            }
-            for entry in &entries {
-                state.last = Some(entry.log_id);
-                state.recent.push(entry.clone());
-            }
-        }
-        self.send(Write::Append { entries, done: callback }).await
-    }
-
-    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
-        let from = last.as_ref().map_or(0, |id| id.index + 1);
-        lock(&self.0.state).cutting += 1;
-        let written = self.written(|done| Write::Truncate { from, done }).await;
-        let mut state = lock(&self.0.state);
-        state.cutting -= 1;
-        state.cuts += 1;
-        written?;
-        state.recent.truncate(from);
-        if state.last.as_ref().is_some_and(|id| id.index >= from) {
-            state.last = last;
-        }
-        Ok(())
-    }
-
-    /// Notes it, and leaves it to the writer to do it between other things. What a crash leaves undone, openraft asks again.
-    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
-        let beyond = {
-            let mut state = lock(&self.0.state);
-            if state.purged.as_ref().is_some_and(|purged| purged.index >= upto.index) {
-                return Ok(());
-            }
-            state.purged = Some(upto);
-            let beyond = state.last.as_ref().is_none_or(|last| last.index < upto.index);
-            if beyond {
-                state.last = Some(upto);
-            }
-            beyond
-        };
-        if beyond {
-            // The log begins anew above it.
-            return self.written(|done| Write::Purge { upto, done: Some(done) }).await;
-        }
-        self.send(Write::Purge { upto, done: None }).await
-    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ use crate::wire::{
 const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the receiver of a snapshot may take to say how far it has got; putting a large one in its place takes a while.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How soon it is asked again.
+const SNAPSHOT_PAUSE: Duration = Duration::from_millis(200);
 const BACKOFF_MAX_MS: u64 = 1_000;
 
 type RpcError = RPCError<TypeConfig>;
@@ -82,6 +84,7 @@ impl PeerNetwork {
             match wire::snapshot_answer(answer).map_err(|problem| self.nonsense(problem))? {
                 SnapshotAnswer::Pulling(commands) => {
                     tracing::info!(node = self.target, commands, "a peer is pulling the snapshot");
+                    tokio::time::sleep(SNAPSHOT_PAUSE).await;
                 }
                 SnapshotAnswer::Vote(vote) => {
                     guard::vote_answer(&offer.vote, &vote).map_err(|error| self.misled(error))?;

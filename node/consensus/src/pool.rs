@@ -4,7 +4,7 @@
 //! what holds and hands it in again, so that no leader can keep it from the log, and no node attests that a deadline has
 //! passed while it knows a command that would still have been in time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct Held {
-    commands: HashMap<Hex32, Pooled>,
+    commands: BTreeMap<Hex32, Pooled>,
     of_member: BTreeMap<MemberId, usize>,
 }
 
@@ -250,14 +250,14 @@ impl Inner {
                 sender: Some(own.into()),
                 commands: now.iter().map(wire::from_command).collect(),
             };
-            let others = self.voters.iter().filter(|(node, _)| *node != own.node);
-            let calls = others.map(|(node, member)| {
+            let others = self.peers.others();
+            let calls = others.into_iter().map(|node| {
                 let call = self.peers.call(node, ANNOUNCE_TIMEOUT, message.clone(), |mut client, request| async move {
                     client.announce(request).await
                 });
                 async move {
                     if let Err(error) = call.await {
-                        tracing::debug!(%member, %error, "commands could not be made known");
+                        tracing::debug!(node, %error, "commands could not be made known");
                     }
                 }
             });

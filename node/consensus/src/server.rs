@@ -3,23 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use comity_core::roster::Roster;
 use comity_identity::Peer;
 use comity_proto::v1;
 use comity_proto::v1::consensus_service_server::{ConsensusService, ConsensusServiceServer};
+use openraft::EntryPayload;
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
-use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, RwLock, Semaphore};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::guard::{Guard, Known, Turned};
+use crate::membership;
 use crate::pages::{self, Pages};
 use crate::pool::{Origin, Pool};
 use crate::pull::{Pulled, Puller};
 use crate::read::{self, Heard, ReadIndex};
 use crate::state_machine::Applied;
-use crate::types::{Command, NodeId, Raft, Snapshot, TypeConfig};
+use crate::types::{Command, Membership, NodeId, Raft, Snapshot, TypeConfig};
 use crate::verify;
-use crate::wire::{self, AppendResponse, MESSAGE_MAX_BYTES, SnapshotAnswer, SnapshotOffer};
+use crate::wire::{self, AppendRequest, AppendResponse, MESSAGE_MAX_BYTES, SnapshotAnswer, SnapshotOffer};
 
 /// How many commands this node proposes at one time.
 pub(crate) const MAX_PROPOSALS: usize = 1_024;
@@ -82,6 +86,8 @@ pub(crate) struct Inner {
     pub(crate) pages: Arc<Semaphore>,
     /// Entries are taken side by side; a snapshot is put in place alone, so that what it was held against does not move.
     pub(crate) placing: RwLock<()>,
+    /// One snapshot at a time is pulled for and put in place.
+    pub(crate) taking: Mutex<()>,
 }
 
 impl PeerConsensus {
@@ -97,7 +103,6 @@ impl PeerConsensus {
     }
 
     fn term(&self) -> u64 {
-        use openraft::async_runtime::WatchReceiver as _;
         self.0.raft.server_metrics().borrow_watched().vote.leader_id.term
     }
 }
@@ -115,11 +120,20 @@ impl ConsensusService for PeerConsensus {
         let Inner { raft, guard, pool, heard, placing, .. } = &*self.0;
         let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
         let from = guard.sender(request.extensions().get::<Peer>(), sender)?;
-        let mut message = wire::append_request(request.into_inner()).map_err(Turned::from)?;
+        let message = wire::append_request(request.into_inner()).map_err(Turned::from)?;
         let _placing = placing.read().await;
         pool.recognise(&message);
-        guard.append(from, &mut message, self.term()).await?;
-        let answer = raft.append_entries(message).await.map_err(stopped)?;
+        let mut answer = AppendResponse::Success;
+        for mut part in before_memberships(message) {
+            guard.append(from, &mut part, self.term()).await?;
+            answer = match self.0.membership(from, &part).await? {
+                Some(refused) => refused,
+                None => raft.append_entries(part).await.map_err(stopped)?,
+            };
+            if !matches!(answer, AppendResponse::Success) {
+                break;
+            }
+        }
         if matches!(answer, AppendResponse::Success | AppendResponse::Conflict) {
             heard.now();
         }
@@ -188,7 +202,10 @@ impl ConsensusService for PeerConsensus {
         let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
         let from = self.0.guard.sender(request.extensions().get::<Peer>(), sender)?;
         let offer = wire::snapshot_offer(request.into_inner()).map_err(Turned::from)?;
-        let answer = self.0.take_snapshot(from, offer).await?;
+        // What was pulled is used or kept even where whoever offered it does not wait.
+        let inner = Arc::clone(&self.0);
+        let taking = tokio::spawn(async move { inner.take_snapshot(from, offer).await });
+        let answer = taking.await.map_err(stopped)??;
         Ok(Response::new(wire::from_snapshot_answer(&answer)))
     }
 
@@ -239,10 +256,59 @@ impl ConsensusService for PeerConsensus {
     }
 }
 
+/// A message in parts, each with at most one membership, which comes first: what comes before it must be applied when it is
+/// looked at.
+fn before_memberships(message: AppendRequest) -> Vec<AppendRequest> {
+    let AppendRequest { vote, prev_log_id, entries, leader_commit } = message;
+    let part = |prev_log_id, entries| AppendRequest { vote, prev_log_id, entries, leader_commit };
+    let mut parts = vec![part(prev_log_id, Vec::new())];
+    for entry in entries {
+        let is_membership = matches!(entry.payload, EntryPayload::Membership(_));
+        let Some(last) = parts.last_mut() else { continue };
+        match last.entries.last().map(|before| before.log_id) {
+            Some(before) if is_membership => parts.push(part(Some(before), vec![entry])),
+            _ => last.entries.push(entry),
+        }
+    }
+    parts
+}
+
+/// How long a membership waits until what is committed before it is applied.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl Inner {
+    /// Looks at the membership with which a part begins, if it does, once everything committed before it is applied: the roster
+    /// then says what it asked for when the step was taken. Answers what openraft does where it would not take the part anyway.
+    async fn membership(&self, from: Known, part: &AppendRequest) -> Result<Option<AppendResponse>, Turned> {
+        let Some(entry) = part.entries.first() else { return Ok(None) };
+        let EntryPayload::Membership(proposed) = &entry.payload else { return Ok(None) };
+        let committed = part.leader_commit.as_ref().map_or(0, |id| id.index + 1);
+        let due = committed.min(entry.log_id.index);
+        // What was sent before may say more of what is committed than openraft has been told.
+        let told = AppendRequest { entries: Vec::new(), ..part.clone() };
+        match self.raft.append_entries(told).await.map_err(stopped)? {
+            AppendResponse::Success => {}
+            refused => return Ok(Some(refused)),
+        }
+        let mut position = self.applied.position();
+        let applied = position.wait_for(|position| position.applied >= due);
+        if !matches!(tokio::time::timeout(APPLY_TIMEOUT, applied).await, Ok(Ok(_))) {
+            return Err(Turned::TimedOut(APPLY_TIMEOUT.as_millis()));
+        }
+        let current = {
+            let metrics = self.raft.metrics();
+            let now = metrics.borrow_watched();
+            now.membership_config.membership().clone()
+        };
+        self.guard.membership(from, &current, proposed).map(|()| None)
+    }
+
     /// Pulls what a snapshot holds and this node lacks, and puts it in place.
+    ///
+    /// INVARIANT: nothing else is pulled or put in place meanwhile, so that what was put aside is there when it is needed.
     async fn take_snapshot(&self, from: Known, offer: SnapshotOffer) -> Result<SnapshotAnswer, Turned> {
-        let Self { raft, guard, puller, placing, .. } = self;
+        let Self { raft, guard, puller, placing, taking, .. } = self;
+        let _taking = taking.lock().await;
         let position = |state: &openraft::RaftState<TypeConfig>| (*state.vote_ref(), state.local_committed().copied());
         let (vote, committed) = raft.with_raft_state(position).await.map_err(stopped)?;
         guard.snapshot(from, &offer, vote.leader_id.term, committed)?;
@@ -254,6 +320,16 @@ impl Inner {
                 Ok(Pulled::SoFar(commands)) => return Ok(SnapshotAnswer::Pulling(commands)),
                 Err(problem) => return Err(Turned::Snapshot { peer: from.member, problem }),
             };
+        }
+        // What the snapshot leads to says who decides.
+        let proposed = offer.membership.membership();
+        let fits = |roster: &Roster| membership::is_asked_for(roster, &Membership::default(), proposed);
+        let asked_for = match &data.staged {
+            Some(staged) => fits(staged.list.roster()),
+            None => self.applied.roster(fits),
+        };
+        if !asked_for {
+            return Err(Turned::OtherMembership(from.member));
         }
         let _placing = placing.write().await;
         let (vote, committed) = raft.with_raft_state(position).await.map_err(stopped)?;

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use comity_core::MemberId;
 use comity_core::canonical::Hex32;
 use comity_core::genesis::Genesis;
-use comity_core::list::{Accepted, Checked, CommandId, ListState, Refusal};
+use comity_core::list::{Accepted, Checked, CommandId, Event, ListState, Refusal};
+use comity_core::roster::{Roster, member_of_node};
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
@@ -15,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use crate::log_store::{Leaves, LogStore, Purged};
 use crate::pool::Pool;
 use crate::snapshot::{Current, SnapshotBuilder, SnapshotData};
-use crate::types::{Command, Keys, LogId, Outcome, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::types::{Command, Keys, LogId, NodeId, Outcome, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::verify;
 
 /// How far this node has applied the log.
@@ -49,6 +51,8 @@ struct Shared {
     position: watch::Sender<Position>,
     waiting: Mutex<HashMap<Hex32, Waiters>>,
     pool: Pool,
+    /// A list that was verified elsewhere, whose roster counts until this node has caught up with it.
+    bootstrap: Option<Arc<ListState>>,
 }
 
 /// Who waits for one command.
@@ -59,10 +63,16 @@ struct Waiters {
 
 impl Applied {
     /// The list as it was when the entries below `applied` had been applied. Leaves are told from there on.
-    pub(crate) fn new(list: ListState, applied: u64, leaves: Leaves, pool: Pool) -> Self {
+    pub(crate) fn new(
+        list: ListState,
+        applied: u64,
+        leaves: Leaves,
+        pool: Pool,
+        bootstrap: Option<Arc<ListState>>,
+    ) -> Self {
         let (position, _) = watch::channel(Position::of(&list, applied));
         let (genesis, list) = (Arc::clone(list.genesis()), RwLock::new(list));
-        Self(Arc::new(Shared { genesis, list, leaves, position, waiting: Mutex::default(), pool }))
+        Self(Arc::new(Shared { genesis, list, leaves, position, waiting: Mutex::default(), pool, bootstrap }))
     }
 
     pub(crate) fn genesis(&self) -> &Arc<Genesis> {
@@ -72,6 +82,20 @@ impl Applied {
     /// Looks at the list. Nothing is applied meanwhile, so `look` must be short.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&ListState) -> R) -> R {
         look(&self.0.list.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at the roster: that of the applied list, or of the one that this node began with while that is further.
+    pub(crate) fn roster<R>(&self, look: impl FnOnce(&Roster) -> R) -> R {
+        self.read(|list| match &self.0.bootstrap {
+            Some(bootstrap) if bootstrap.commands().size() > list.commands().size() => look(bootstrap.roster()),
+            _ => look(list.roster()),
+        })
+    }
+
+    /// Whose node an id is, where the roster names it among those that decide.
+    pub(crate) fn member_of(&self, node: NodeId) -> Option<MemberId> {
+        let (member, _) = member_of_node(node)?;
+        self.roster(|roster| roster.voters().get(&member).is_some_and(|voter| voter.node_id == node)).then_some(member)
     }
 
     /// Whether the very same command is a leaf already.
@@ -124,6 +148,13 @@ impl Applied {
             };
             if decided.as_ref().is_ok_and(|accepted| !accepted.repeated) {
                 leaves.push(log_id.index);
+            }
+            // INVARIANT: what this software cannot follow it does not apply: it stops, and goes on once it is newer.
+            if list.rules_version() > ListState::SUPPORTED_RULES {
+                let (found, known) = (list.rules_version(), ListState::SUPPORTED_RULES);
+                return Err(io::Error::other(format!(
+                    "the members raised the rules version to {found}, and this software follows {known}: install a newer one"
+                )));
             }
             outcomes.push(Outcome::Decided(decided));
         }
@@ -213,6 +244,23 @@ impl Drop for Waiting {
     }
 }
 
+/// The texts that failed or were annulled by what was applied: they are erased on every node.
+fn erased_by(outcomes: &[Outcome]) -> Vec<Hex32> {
+    let accepted = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Decided(Ok(accepted)) => Some(accepted),
+        _ => None,
+    });
+    accepted.flat_map(|accepted| erased_texts(&accepted.events)).collect()
+}
+
+/// The texts among what a command did that are to be erased.
+pub(crate) fn erased_texts(events: &[Event]) -> impl Iterator<Item = Hex32> {
+    events.iter().filter_map(|event| match event {
+        Event::TextErased(digest) => Some(*digest),
+        _ => None,
+    })
+}
+
 /// How many entries are applied under one lock.
 const CHUNK_MAX_ENTRIES: usize = 128;
 
@@ -270,6 +318,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let outcomes = self.applied.apply(&commands)?;
             self.last = commands.last().map(|(log_id, _)| *log_id).or(self.last);
             self.applied.tell(&commands, &outcomes);
+            for digest in erased_by(&outcomes) {
+                self.log.erase_text(digest).await?;
+            }
             self.log.erase_again(commands.iter().filter_map(|(_, command)| command.as_ref())).await?;
             for (responder, outcome) in responders.into_iter().zip(outcomes) {
                 if let Some(responder) = responder {

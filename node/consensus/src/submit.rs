@@ -187,8 +187,8 @@ impl Inner {
     /// Says whether it was for want of a quorum.
     fn not_decided(&self, waited: Duration, problem: String) -> SubmitError {
         let unreachable: Vec<MemberId> = self.peers.problems().into_keys().collect();
-        let voters = self.voters.iter().count();
-        let reached = voters - unreachable.len();
+        let voters = self.applied.roster(|roster| roster.voters().len());
+        let reached = voters.saturating_sub(unreachable.len());
         let leaderless = self.raft.server_metrics().borrow_watched().current_leader.is_none();
         if leaderless || reached < voters / 2 + 1 {
             return SubmitError::NoQuorum { unreachable, problem };

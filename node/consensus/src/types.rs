@@ -3,12 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use comity_core::MemberId;
 use comity_core::canonical::Hex32;
-use comity_core::genesis::Genesis;
 use comity_core::list::{Accepted, Checked, ListState, Refusal, Submission, check_accepted, check_submission};
 use comity_core::merkle;
-use comity_core::roster::{Keyring, member_of_node, node_id};
+use comity_core::roster::Keyring;
 use openraft::BasicNode;
 use openraft::impls::leader_id_adv::LeaderId;
 
@@ -184,36 +182,5 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn of(list: &ListState) -> Self {
         Self { federation: list.genesis().federation(), keyring: Arc::clone(list.roster().keyring()) }
-    }
-}
-
-/// The nodes that decide: the voting members of the genesis.
-#[derive(Debug, Clone)]
-pub(crate) struct Voters(Vec<MemberId>);
-
-impl Voters {
-    pub(crate) fn of(genesis: &Genesis) -> Self {
-        Self(genesis.voters().map(|m| m.member).collect())
-    }
-
-    pub(crate) fn node(&self, member: MemberId) -> Option<NodeId> {
-        self.0.contains(&member).then(|| node_id(member, 1))
-    }
-
-    pub(crate) fn member(&self, node: NodeId) -> Option<MemberId> {
-        member_of_node(node).map(|(member, _)| member).filter(|member| self.0.contains(member))
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, MemberId)> {
-        self.0.iter().map(|member| (node_id(*member, 1), *member))
-    }
-
-    /// The one membership that this federation has.
-    pub(crate) fn membership(&self) -> Membership {
-        Membership::from(self.nodes())
-    }
-
-    pub(crate) fn nodes(&self) -> std::collections::BTreeMap<NodeId, BasicNode> {
-        self.iter().map(|(node, member)| (node, BasicNode::new(member))).collect()
     }
 }

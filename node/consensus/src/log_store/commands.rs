@@ -259,7 +259,10 @@ pub(super) async fn install(
     .map_err(failed)?;
     check_end(&mut *db, snapshot.commands).await?;
     cut(&mut *db, snapshot.end()).await?;
-    clear_staged(&mut *db).await?;
+    // Where nothing of it was used, it is what another snapshot is being pulled for.
+    if staged_from < snapshot.commands {
+        clear_staged(&mut *db).await?;
+    }
     save_purged(db, snapshot).await
 }
 

@@ -1,6 +1,7 @@
 use comity_core::list::{Choice, ListState};
 use comity_core::testing::{Federation, member, proposal_id, public_text};
-use openraft::storage::{RaftLogStorageExt as _, RaftSnapshotBuilder as _, RaftStateMachine as _};
+use futures::stream;
+use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _, RaftSnapshotBuilder as _, RaftStateMachine as _};
 
 use super::tests::{blank, id, machine, open, owner, submission, table};
 use super::*;

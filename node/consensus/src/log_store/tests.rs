@@ -7,7 +7,8 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use super::*;
 use crate::pool::Pool;
 use crate::state_machine::{Applied, StateMachine};
-use crate::types::{Command, Payload, RaftLeaderId};
+use crate::types::{Command, Payload, RaftLeaderId, TypeConfig};
+use openraft::storage::{RaftLogReader as _, RaftLogStorage as _};
 
 pub(super) fn owner(federation: &Federation) -> LogOwner {
     LogOwner { federation: federation.genesis.federation(), member: member("FR"), node: 1 }
