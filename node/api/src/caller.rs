@@ -7,6 +7,8 @@ use comity_core::access::Touched;
 use comity_identity::peer::Peer;
 use tonic::Status;
 
+use crate::connection::Lifetime;
+
 /// The authenticated caller of one RPC. Only the access layer makes one.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -16,6 +18,8 @@ pub struct Caller {
     pub remote: SocketAddr,
     /// Ties log lines and access record together.
     pub request_id: String,
+    /// How long the connection may live: no stream outlives it.
+    pub lifetime: Lifetime,
 }
 
 /// Where a handler notes what it touched. The layer writes it down, durably, before the answer leaves.

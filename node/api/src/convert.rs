@@ -1,10 +1,14 @@
 //! Wire types in and out. Parsing names the field; nothing of prost goes further than this crate.
 
+mod ballots;
+mod lists;
+mod members;
+
 use std::str::FromStr;
 
-use comity_app::{ApprovalView, BallotView, EntryView, ListView, OwnProposal, PolicyView, ProposalView, ReceivedCopy};
+use comity_app::{ApprovalView, OwnProposal, PolicyView, ProposalView, ReceivedCopy};
 use comity_core::access::AccessRecord;
-use comity_core::list::{BallotState, Choice};
+use comity_core::dsse::EnvelopeSignature;
 use comity_core::view::{ReadView, ViewName};
 use comity_core::{MemberId, Timestamp};
 use comity_proto::v1;
@@ -12,6 +16,9 @@ use comity_store::approvals::ApprovalState;
 use comity_store::proposals::ProposalState;
 use tonic::Status;
 
+pub(crate) use self::ballots::{ballot, from_choice};
+pub(crate) use self::lists::{entry, from_measure, list_status, publication};
+pub(crate) use self::members::members;
 use crate::status;
 
 /// A field that must parse.
@@ -123,6 +130,14 @@ pub(crate) fn proposal(view: ProposalView) -> v1::Proposal {
 
 pub(crate) fn approval(view: ApprovalView, whole: bool, now: Timestamp) -> v1::Approval {
     let a = view.approval;
+    let (to_sign, signatures_needed, signed_by) = match view.signing {
+        None => (None, 0, Vec::new()),
+        Some(signing) => {
+            let command = signing.command.filter(|_| whole);
+            let to_sign = command.map(|(payload_type, payload)| v1::SignedCommand { payload_type, payload });
+            (to_sign, i32::try_from(signing.needed).unwrap_or(i32::MAX), signing.signed_by)
+        }
+    };
     let state = match a.state {
         ApprovalState::Pending if a.expires <= now => v1::ApprovalState::Expired,
         ApprovalState::Pending => v1::ApprovalState::Pending,
@@ -144,88 +159,18 @@ pub(crate) fn approval(view: ApprovalView, whole: bool, now: Timestamp) -> v1::A
         decide_time: a.decided.and_then(time),
         outcome: a.outcome.unwrap_or_default(),
         details: if whole { a.payload } else { Vec::new() },
+        to_sign,
+        signatures_needed,
+        signed_by,
     }
 }
 
-pub(crate) fn choice(choice: Choice) -> v1::Choice {
-    match choice {
-        Choice::Yes => v1::Choice::Yes,
-        Choice::No => v1::Choice::No,
-        Choice::Abstain => v1::Choice::Abstain,
-    }
-}
-
-pub(crate) fn from_choice(field: &str, number: i32) -> Result<Choice, Status> {
-    match v1::Choice::try_from(number) {
-        Ok(v1::Choice::Yes) => Ok(Choice::Yes),
-        Ok(v1::Choice::No) => Ok(Choice::No),
-        Ok(v1::Choice::Abstain) => Ok(Choice::Abstain),
-        _ => Err(status::field(field, "expected yes, no or abstain")),
-    }
-}
-
-pub(crate) fn ballot(view: BallotView, whole: bool) -> v1::Ballot {
-    let b = view.ballot;
-    let (state, entry) = match &b.state {
-        BallotState::Open => (v1::BallotState::Open, String::new()),
-        BallotState::Adopted(entry) => (v1::BallotState::Adopted, entry.to_string()),
-        BallotState::Rejected => (v1::BallotState::Rejected, String::new()),
-        BallotState::Withdrawn => (v1::BallotState::Withdrawn, String::new()),
-    };
-    let votes = b.votes.iter().map(|(member, vote)| v1::MemberVote {
-        member: member.to_string(),
-        choice: choice(vote.choice).into(),
-        reason: vote.reason.clone().unwrap_or_default(),
-        command_id: vote.command.to_string(),
-    });
-    v1::Ballot {
-        id: b.id.to_string(),
-        proposal: b.proposal.to_string(),
-        proposer: b.proposer.to_string(),
-        state: state.into(),
-        entry,
-        rule: b.rule.to_string(),
-        needed: i32::try_from(b.needed()).unwrap_or(i32::MAX),
-        electorate: names(b.electorate.iter().copied()),
-        votes: votes.collect(),
-        table_time: time(b.tabled_at),
-        subject: view.subject,
-        public_part: if whole { view.text } else { Vec::new() },
-    }
-}
-
-pub(crate) fn entry(view: EntryView, whole: bool) -> v1::Entry {
-    let e = view.entry;
-    let subject = view.public_part.map(|p| p.subject);
-    v1::Entry {
-        id: e.id.to_string(),
-        proposer: e.proposer.to_string(),
-        ballot: e.ballot.to_string(),
-        proposal: e.proposal.to_string(),
-        consents: names(e.consents),
-        list_time: time(e.listed_at),
-        agreed: view.agreed,
-        subject: subject.as_ref().map(|s| s.primary_name().to_owned()).unwrap_or_default(),
-        subject_kind: subject.map(|s| s.kind.as_str().to_owned()).unwrap_or_default(),
-        public_part: if whole { view.text } else { Vec::new() },
-        public_leaf: e.public_leaf,
-    }
-}
-
-pub(crate) fn list_status(view: ListView, federation: String, name: String) -> v1::ListStatus {
-    v1::ListStatus {
-        federation,
-        name,
-        commands: view.commands,
-        publications: view.publications,
-        agreed_publications: view.agreed_publications,
-        agreed_commands: view.agreed_commands,
-        cosigners: names(view.cosigners),
-        cosigners_needed: i32::try_from(view.cosigners_needed).unwrap_or(i32::MAX),
-        list_time: time(view.list_time),
-        leader: view.leader.map(|m| m.to_string()).unwrap_or_default(),
-        fork_alarm: view.fork_alarm,
-    }
+/// A person's signature, not verified yet.
+pub(crate) fn signature(field: &str, signature: v1::PersonalSignature) -> Result<EnvelopeSignature, Status> {
+    let keyid = parse(&format!("{field}.keyid"), &signature.keyid)?;
+    let sig = signature.sig.try_into();
+    let sig = sig.map_err(|_| status::field(&format!("{field}.sig"), "expected 64 bytes of Ed25519"))?;
+    Ok(EnvelopeSignature { keyid, sig })
 }
 
 pub(crate) fn policy(view: PolicyView, whole: bool) -> v1::Policy {

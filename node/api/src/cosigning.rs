@@ -56,7 +56,12 @@ async fn round(node: &Arc<Node>) -> Result<bool, CosignError> {
     if size == 0 || size == agreed {
         return Ok(true);
     }
-    let Some(heads) = node.consensus().read(|list| Heads::at(list, size)) else { return Ok(false) };
+    let heads = node.consensus().read(|list| Some((Heads::at(list, size)?, Arc::clone(list.roster().voters_at(size)))));
+    let Some((heads, voters)) = heads else { return Ok(false) };
+    // Who does not vote, or has its key revoked, has nothing to say.
+    if voters.get(&node.member()).is_none_or(|own| own.node_key.is_none()) {
+        return Ok(true);
+    }
     let mut heads = node.cosigner().sign(heads, Timestamp::from_jiff(jiff::Timestamp::now())).await?;
     let request = v1::CosignRequest {
         federation: node.genesis().federation().0.to_vec(),
@@ -65,25 +70,25 @@ async fn round(node: &Arc<Node>) -> Result<bool, CosignError> {
         public_note: heads.public.to_bytes(),
     };
     let mut answers = tokio::task::JoinSet::new();
-    for member in node.genesis().voters().filter(|m| m.member != node.member()) {
-        let (member, request, channel) = (member.clone(), request.clone(), node.consensus().channel(member.member));
-        answers.spawn(async move { (ask(channel, request).await, member) });
+    let others = voters.iter().filter(|(member, voter)| **member != node.member() && voter.node_key.is_some());
+    for (member, voter) in others {
+        let (member, voter) = (*member, voter.clone());
+        let (request, channel) = (request.clone(), node.consensus().channel(member));
+        answers.spawn(async move { (ask(channel, request).await, member, voter) });
     }
     while let Some(answer) = answers.join_next().await {
         match answer {
-            Ok((Ok(Some(theirs)), member)) => {
-                if let Err(error) = node.cosigner().merge(&mut heads, theirs, &member).await {
-                    tracing::error!(member = %member.member, %error, "a cosignature was not accepted");
+            Ok((Ok(Some(theirs)), member, voter)) => {
+                if let Err(error) = node.cosigner().merge(&mut heads, theirs, member, &voter).await {
+                    tracing::error!(%member, %error, "a cosignature was not accepted");
                 }
             }
-            Ok((Ok(None), member)) => tracing::debug!(member = %member.member, "has not got so far yet"),
-            Ok((Err(status), member)) => {
-                tracing::debug!(member = %member.member, code = ?status.code(), "did not cosign");
-            }
+            Ok((Ok(None), member, _)) => tracing::debug!(%member, "has not got so far yet"),
+            Ok((Err(status), member, _)) => tracing::debug!(%member, code = ?status.code(), "did not cosign"),
             Err(error) => tracing::error!(%error, "a cosigning task ended badly"),
         }
     }
-    node.cosigner().settle(heads).await
+    node.cosigner().settle(heads, &voters).await
 }
 
 async fn ask(channel: Option<Channel>, request: v1::CosignRequest) -> Result<Option<Heads>, tonic::Status> {

@@ -1,5 +1,7 @@
-//! Pulling what partners release to this node: one loop for each, with back-off and jitter on failure.
+//! Pulling what partners release to this node: one loop for each, with back-off and jitter on failure. Loops begin and end as
+//! partners come and go.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use comity_core::canonical::Hex32;
 use comity_core::view::SealedItem;
 use comity_proto::v1;
 use comity_proto::v1::peer_service_client::PeerServiceClient;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -19,8 +22,45 @@ const BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// What a call may take beyond the wait that was asked for.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Pulls from one partner until shutdown.
-pub async fn pull_forever(
+/// Pulls from each voting partner that takes part, until shutdown.
+pub async fn pull_from_partners(node: Arc<Node>, wait_ms: u32, backoff_max: Duration, shutdown: CancellationToken) {
+    let mut news = node.consensus().subscribe();
+    let mut lines: BTreeMap<MemberId, CancellationToken> = BTreeMap::new();
+    let mut tasks = JoinSet::new();
+    let mut seen = None;
+    loop {
+        news.borrow_and_update();
+        let version = node.roster(|roster| roster.version());
+        if seen.replace(version) != Some(version) {
+            let partners: BTreeSet<MemberId> =
+                node.partners().into_iter().filter(|row| row.voting).map(|row| row.member).collect();
+            lines.retain(|partner, line| {
+                let stays = partners.contains(partner);
+                if !stays {
+                    line.cancel();
+                }
+                stays
+            });
+            for partner in partners {
+                lines.entry(partner).or_insert_with(|| {
+                    let line = shutdown.child_token();
+                    tasks.spawn(pull_forever(Arc::clone(&node), partner, wait_ms, backoff_max, line.clone()));
+                    line
+                });
+            }
+        }
+        tokio::select! {
+            changed = news.changed() => if changed.is_err() { break },
+            Some(_) = tasks.join_next() => {}
+            () = shutdown.cancelled() => break,
+        }
+    }
+    lines.into_values().for_each(|line| line.cancel());
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Pulls from one partner until it is cancelled.
+async fn pull_forever(
     node: Arc<Node>,
     partner: MemberId,
     wait_ms: u32,

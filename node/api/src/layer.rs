@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use comity_app::Node;
@@ -25,6 +25,7 @@ use tower::{Layer, Service};
 
 use crate::caller::{AccessScope, Caller};
 use crate::connection::ConnectionInfo;
+use crate::reading;
 use crate::status;
 use crate::table::{self, Listener, Recording, Rpc};
 
@@ -42,20 +43,16 @@ struct Shared {
     node: Arc<Node>,
     trust: SharedTrust,
     listener: Listener,
-    /// Calls at one time: each member has a share of its own, so that none can use up the others'.
-    calls: BTreeMap<MemberId, Semaphore>,
+    max_calls: usize,
+    /// Calls at one time: each member has a share of its own, so that none can use up the others'. Grows as members come: the
+    /// roster bounds it.
+    calls: Mutex<BTreeMap<MemberId, Arc<Semaphore>>>,
 }
 
 impl AccessLayer {
     /// A layer for one listener, which lets at most `max_calls` run at one time, in equal shares for the members.
     pub fn new(node: Arc<Node>, trust: SharedTrust, listener: Listener, max_calls: usize) -> Self {
-        let callers: Vec<MemberId> = match listener {
-            Listener::Peer => node.genesis().members().keys().copied().collect(),
-            Listener::Operator => vec![node.member()],
-        };
-        let share = (max_calls / callers.len().max(1)).clamp(SHARE_MIN, Semaphore::MAX_PERMITS);
-        let calls = callers.into_iter().map(|member| (member, Semaphore::new(share))).collect();
-        Self { shared: Arc::new(Shared { node, trust, listener, calls }) }
+        Self { shared: Arc::new(Shared { node, trust, listener, max_calls, calls: Mutex::default() }) }
     }
 }
 
@@ -114,7 +111,12 @@ impl Shared {
         let path = request.uri().path().to_owned();
         let request_id = uuid::Uuid::now_v7().simple().to_string();
         let scope = AccessScope::default();
-        let caller = Caller { peer: info.peer.clone(), remote: info.remote, request_id: request_id.clone() };
+        let caller = Caller {
+            peer: info.peer.clone(),
+            remote: info.remote,
+            request_id: request_id.clone(),
+            lifetime: info.lifetime.clone(),
+        };
         let row = table::find(self.listener, &path);
         let answer = match self.admit(row, &info, &path) {
             Err(refusal) => refusal.into_http(),
@@ -177,15 +179,47 @@ impl Shared {
         S: Service<Request<Body>, Response = Answer, Error = Infallible> + Send,
         S::Future: Send,
     {
-        // Refused rather than queued: a queue would only grow under load, and the caller knows best whether to wait.
-        let Some(_permit) = self.calls.get(&member).and_then(|share| share.try_acquire().ok()) else {
-            return status::too_busy().into_http();
+        let reading = match rpc.reads_list.then(|| reading::asked(request.headers())).transpose() {
+            Ok(reading) => reading,
+            Err(refusal) => return refusal.into_http(),
         };
-        match tokio::time::timeout(rpc.deadline(), inner.call(request)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(never)) => match never {},
+        // Refused rather than queued: a queue would only grow under load, and the caller knows best whether to wait.
+        let share = self.share(member);
+        let Ok(_permit) = share.try_acquire() else { return status::too_busy().into_http() };
+        let answered = async {
+            let age = match reading {
+                None => None,
+                Some(reading) => match reading::begin(&self.node, reading).await {
+                    Ok(age) => age,
+                    Err(refusal) => return refusal.into_http(),
+                },
+            };
+            let mut answer = match inner.call(request).await {
+                Ok(answer) => answer,
+                Err(never) => match never {},
+            };
+            reading::tell(&mut answer, age);
+            answer
+        };
+        // What is answered by a stream lives beyond this: it holds a place of its own, and ends with its connection.
+        match tokio::time::timeout(rpc.deadline(), answered).await {
+            Ok(answer) => answer,
             Err(_) => status::too_slow(rpc.name, rpc.deadline_ms).into_http(),
         }
+    }
+
+    /// The calls that a member may have at one time.
+    fn share(&self, member: MemberId) -> Arc<Semaphore> {
+        let callers = match self.listener {
+            Listener::Peer => self.node.roster(|roster| roster.active().count()),
+            Listener::Operator => 1,
+        };
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = calls.entry(member).or_insert_with(|| {
+            let share = (self.max_calls / callers.max(1)).clamp(SHARE_MIN, Semaphore::MAX_PERMITS);
+            Arc::new(Semaphore::new(share))
+        });
+        Arc::clone(share)
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
-use crate::connection::{ConnectionSummary, ServedConnection};
+use crate::connection::{ConnectionSummary, LiveConnections, ServedConnection};
 use crate::layer::AccessLayer;
 use crate::services;
 use crate::table::Listener;
@@ -48,6 +48,8 @@ pub struct Front {
     pub trust: SharedTrust,
     /// Ends the listeners: no new connections, open calls may finish.
     pub shutdown: CancellationToken,
+    /// The connections that are open, on both.
+    pub live: LiveConnections,
 }
 
 impl Front {
@@ -83,6 +85,7 @@ impl Front {
             .add_service(v1::approval_service_server::ApprovalServiceServer::new(services::Approvals::new(node())))
             .add_service(v1::ballot_service_server::BallotServiceServer::new(services::Ballots::new(node())))
             .add_service(v1::list_service_server::ListServiceServer::new(services::Lists::new(node())))
+            .add_service(v1::member_service_server::MemberServiceServer::new(services::Members::new(node())))
             .add_service(v1::audit_service_server::AuditServiceServer::new(services::Audits::new(node())))
             .add_service(v1::node_service_server::NodeServiceServer::new(services::Nodes::new(node())));
         let expectation = Expectation::people_of(self.node.member());
@@ -105,8 +108,11 @@ impl Front {
             tokio::spawn(record_connections(Arc::clone(&self.node), summaries)),
             tokio::spawn(record_refused(Arc::clone(&self.node), name, refused)),
         ];
-        let incoming =
-            acceptor.map(move |connection| Ok::<_, std::io::Error>(ServedConnection::new(connection, ended.clone())));
+        let (live, trust) = (self.live.clone(), self.trust.clone());
+        let incoming = acceptor.map(move |connection| {
+            let age_max = limits.connection_age_max;
+            Ok::<_, std::io::Error>(ServedConnection::new(connection, ended.clone(), &live, &trust, age_max))
+        });
         let access = AccessLayer::new(Arc::clone(&self.node), self.trust.clone(), name, limits.max_calls);
         let server = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(20)))

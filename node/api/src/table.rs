@@ -44,7 +44,10 @@ pub struct Rpc {
     pub roles: &'static [Role],
     /// How it is recorded.
     pub recording: Recording,
-    /// The longest that a call may take, in milliseconds.
+    /// Whether it reads the replicated list: then it waits until it is certain what is current, unless the caller will have
+    /// what this node knows.
+    pub reads_list: bool,
+    /// The longest that a call may take until it is answered, or until a stream begins, in milliseconds.
     pub deadline_ms: u64,
 }
 
@@ -56,22 +59,28 @@ impl Rpc {
 }
 
 const READERS: &[Role] = &[Role::Operator, Role::Approver];
-const LIST_READERS: &[Role] = &[Role::Operator, Role::Approver, Role::Policy, Role::Auditor, Role::Admin];
 const OPERATORS: &[Role] = &[Role::Operator];
 const APPROVERS: &[Role] = &[Role::Approver];
-const ASKERS: &[Role] = &[Role::Operator, Role::Approver, Role::Policy];
+const ASKERS: &[Role] = &[Role::Operator, Role::Approver, Role::Policy, Role::Admin];
+const SIGNERS: &[Role] = &[Role::Operator, Role::Admin];
 const OFFICERS: &[Role] = &[Role::Policy];
 const POLICY_READERS: &[Role] = &[Role::Policy, Role::Approver, Role::Auditor];
 const AUDITORS: &[Role] = &[Role::Auditor];
 const EVERYBODY: &[Role] = &[Role::Operator, Role::Approver, Role::Policy, Role::Auditor, Role::Admin];
+const ADMINS: &[Role] = &[Role::Admin];
 const NODES: &[Role] = &[Role::Node];
 
 const fn person(name: &'static str, roles: &'static [Role]) -> Rpc {
-    Rpc { name, listener: Listener::Operator, roles, recording: Recording::EachCall, deadline_ms: 30_000 }
+    let recording = Recording::EachCall;
+    Rpc { name, listener: Listener::Operator, roles, recording, reads_list: false, deadline_ms: 30_000 }
+}
+
+const fn reader(name: &'static str, roles: &'static [Role]) -> Rpc {
+    Rpc { reads_list: true, ..person(name, roles) }
 }
 
 const fn node(name: &'static str, recording: Recording, deadline_ms: u64) -> Rpc {
-    Rpc { name, listener: Listener::Peer, roles: NODES, recording, deadline_ms }
+    Rpc { name, listener: Listener::Peer, roles: NODES, recording, reads_list: false, deadline_ms }
 }
 
 /// Every RPC that a node serves.
@@ -86,13 +95,30 @@ pub const RPCS: &[Rpc] = &[
     person("ApprovalService/ListApprovals", ASKERS),
     person("ApprovalService/GetApproval", ASKERS),
     person("ApprovalService/DecideApproval", APPROVERS),
-    person("BallotService/ListBallots", READERS),
-    person("BallotService/GetBallot", READERS),
+    person("ApprovalService/SignApproval", SIGNERS),
+    reader("BallotService/ListBallots", READERS),
+    reader("BallotService/GetBallot", READERS),
     person("BallotService/CastVote", OPERATORS),
-    person("ListService/GetEntry", LIST_READERS),
-    person("ListService/ListEntries", LIST_READERS),
-    person("ListService/GetListStatus", LIST_READERS),
-    person("ListService/ExportList", LIST_READERS),
+    person("BallotService/TableMotion", OPERATORS),
+    person("BallotService/AcknowledgeBallot", OPERATORS),
+    person("BallotService/PlaceHold", OPERATORS),
+    person("BallotService/ExtendHold", OPERATORS),
+    person("BallotService/LiftHold", OPERATORS),
+    person("BallotService/Object", OPERATORS),
+    person("BallotService/WithdrawBallot", OPERATORS),
+    reader("ListService/GetEntry", EVERYBODY),
+    reader("ListService/ListEntries", EVERYBODY),
+    reader("ListService/GetListStatus", EVERYBODY),
+    reader("ListService/ExportList", EVERYBODY),
+    reader("ListService/ListPublications", EVERYBODY),
+    person("ListService/WatchList", EVERYBODY),
+    person("ListService/AttachMeasure", OPERATORS),
+    person("ListService/EndMeasure", OPERATORS),
+    person("ListService/ReviewEntry", OPERATORS),
+    reader("MemberService/ListMembers", EVERYBODY),
+    person("MemberService/Invite", ADMINS),
+    person("MemberService/ChangeKeys", ADMINS),
+    person("MemberService/SubmitSigned", ADMINS),
     person("PolicyService/CheckPolicy", OFFICERS),
     person("PolicyService/ApplyPolicy", OFFICERS),
     person("PolicyService/GetPolicy", POLICY_READERS),

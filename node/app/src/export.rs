@@ -9,6 +9,7 @@ use comity_core::export::{ExportedPublication, ExportedText, ListExport};
 use comity_core::list::{Authority, Evidence, Publication};
 use futures::Stream;
 use futures::stream::try_unfold;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::{AppError, InternalError};
 use crate::node::Node;
@@ -32,13 +33,14 @@ struct Writer {
     node: Arc<Node>,
     agreed: Agreed,
     include_commands: bool,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Node {
     /// The agreed list as a file, in pieces; with the whole command log at the members' depth.
     ///
     /// # Errors
-    /// Nothing is agreed yet. A piece that cannot be read ends the file.
+    /// Nothing is agreed yet, or too many are written already. A piece that cannot be read ends the file.
     pub fn export_list(
         self: &Arc<Self>,
         include_commands: bool,
@@ -47,7 +49,11 @@ impl Node {
             reason: "NOTHING_AGREED",
             problem: "no position of the list is agreed yet: see `comity list status`".into(),
         })?;
-        let writer = Writer { node: Arc::clone(self), agreed, include_commands };
+        let permit = Arc::clone(&self.exports).try_acquire_owned().map_err(|_| AppError::Exhausted {
+            reason: "TOO_MANY_EXPORTS",
+            problem: "too many exports are being written: try again when one has ended".into(),
+        })?;
+        let writer = Writer { node: Arc::clone(self), agreed, include_commands, _permit: permit };
         Ok(try_unfold((writer, Part::Head), |(writer, part)| async move {
             let Some((bytes, next)) = writer.write(part).await? else { return Ok(None) };
             Ok(Some((bytes, (writer, next))))

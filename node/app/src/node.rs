@@ -29,6 +29,9 @@ pub(crate) const FIRST_INCARNATION: u64 = 1;
 /// How many pulls of one partner may wait at one time: the one that it works with, and those of lines that were cut.
 const PULLS_MAX: usize = 4;
 
+/// How many exports may be written at one time.
+const EXPORTS_MAX: usize = 16;
+
 /// The member's keys that live on this node.
 pub struct Keys {
     /// Signs deciding commands.
@@ -94,6 +97,7 @@ pub struct Node {
     pull_lines: Mutex<BTreeMap<MemberId, Arc<PullLine>>>,
     pub(crate) policy_turn: tokio::sync::Mutex<()>,
     pub(crate) watchers: Arc<Watchers>,
+    pub(crate) exports: Arc<Semaphore>,
     peers: Mutex<BTreeMap<MemberId, PeerHealth>>,
     started: Timestamp,
     stopping: watch::Sender<bool>,
@@ -113,6 +117,7 @@ impl Node {
             pull_lines: Mutex::default(),
             policy_turn: tokio::sync::Mutex::new(()),
             watchers: Arc::default(),
+            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
             peers: Mutex::default(),
             started: fresh::now(),
             stopping: watch::Sender::new(false),
@@ -135,7 +140,7 @@ impl Node {
     }
 
     /// This member's row: the roster's, or where it is not admitted yet that of its own files.
-    pub fn own(&self) -> RosterMember {
+    pub fn roster_row(&self) -> RosterMember {
         let member = self.member();
         self.roster(|roster| roster.get(member).map(|own| own.row.clone())).unwrap_or_else(|| self.own.clone())
     }
@@ -155,9 +160,10 @@ impl Node {
         &self.consensus
     }
 
-    /// Looks at the roster as it stands on this node. `look` must be short and must not wait.
+    /// Looks at the roster as it stands on this node, or as it stood in the list that a node began with which has not caught up
+    /// yet. `look` must be short and must not wait.
     pub fn roster<R>(&self, look: impl FnOnce(&Roster) -> R) -> R {
-        self.consensus.read(|list| look(list.roster()))
+        self.consensus.roster(look)
     }
 
     /// Signs and keeps checkpoints of the list.

@@ -126,7 +126,7 @@ impl Node {
     fn read_document(&self, document: &[u8]) -> Result<Proposal, AppError> {
         let proposal = Proposal::from_json(document)?;
         let mut violations = Violations::default();
-        let ceiling = self.own().ceiling;
+        let ceiling = self.roster_row().ceiling;
         if proposal.marking.tier > ceiling {
             let problem = format!("{} is above this node's accreditation, {ceiling}", proposal.marking.tier);
             violations.push("marking.tier", problem);

@@ -34,7 +34,7 @@ impl Node {
     ) -> Result<Vec<u8>, AppError> {
         let refuse = |problem: String| AppError::from(Violations::one("page", problem));
         self.pull_line(from).ok_or(AppError::NotFound("partner"))?;
-        let (node_key, ceiling) = (self.node_key_of(from)?, self.own().ceiling);
+        let (node_key, ceiling) = (self.node_key_of(from)?, self.roster_row().ceiling);
         let envelope = Envelope::from_bytes(page).map_err(|e| refuse(e.to_string()))?;
         let federation = self.genesis.federation();
         let (statement, read) = verify_page(&envelope, &items, &node_key.0, federation, from, self.member())

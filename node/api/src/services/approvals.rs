@@ -23,9 +23,14 @@ fn approval_id(text: &str, scope: &crate::AccessScope) -> Result<String, Status>
     Ok(id)
 }
 
-/// A policy officer reads no bodies, so only policies of what waits: the others' summaries name subjects.
+/// A policy officer reads no bodies, so only policies of what waits: the others' summaries name subjects. An administrator
+/// sees what is about keys.
 fn may_see(role: Role, action: &Action) -> bool {
-    role != Role::Policy || matches!(action, Action::Policy { .. })
+    match role {
+        Role::Policy => matches!(action, Action::Policy { .. }),
+        Role::Admin => matches!(action, Action::Keys { .. }),
+        _ => true,
+    }
 }
 
 fn now() -> Timestamp {
@@ -73,9 +78,23 @@ impl v1::approval_service_server::ApprovalService for Approvals {
         let (caller, scope) = context(&request)?;
         let request = request.into_inner();
         let id = approval_id(&request.id, &scope)?;
-        let decided = if request.approve { Decided::Yes } else { Decided::No(request.reason) };
+        let decided = if request.approve {
+            Decided::Yes(request.signature.map(|s| convert::signature("signature", s)).transpose()?)
+        } else {
+            Decided::No(request.reason)
+        };
         let done = self.node.decide(&caller.peer.id, &id, decided).await.map_err(status::of)?;
         scope.touch(Touched::resource(&done.approval.resource));
         Ok(Response::new(convert::approval(done, true, now())))
+    }
+
+    async fn sign_approval(&self, request: Request<v1::SignApprovalRequest>) -> Result<Response<v1::Approval>, Status> {
+        let (caller, scope) = context(&request)?;
+        let request = request.into_inner();
+        let id = approval_id(&request.id, &scope)?;
+        let missing = || status::field("signature", "is missing: sign `to_sign` with your own key");
+        let signature = convert::signature("signature", request.signature.ok_or_else(missing)?)?;
+        let signed = self.node.sign_approval(&caller.peer.id, &id, &signature).await.map_err(status::of)?;
+        Ok(Response::new(convert::approval(signed, true, now())))
     }
 }

@@ -1,5 +1,6 @@
 //! `CheckpointService`: cosigning what this node computed itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use comity_consensus::cosign::Heads;
@@ -31,18 +32,23 @@ impl v1::checkpoint_service_server::CheckpointService for Checkpoints {
         if !matches!(tokio::time::timeout(CATCH_UP, caught_up).await, Ok(Ok(_))) {
             return Ok(Response::new(behind()));
         }
-        let Some(heads) = consensus.read(|list| Heads::at(list, request.commands)) else {
+        let size = request.commands;
+        let heads = consensus.read(|list| Some((Heads::at(list, size)?, Arc::clone(list.roster().voters_at(size)))));
+        let Some((heads, voters)) = heads else { return Ok(Response::new(behind())) };
+        // INVARIANT: only those cosign who voted at that position, with a key that counts.
+        if voters.get(&self.node.member()).is_none_or(|own| own.node_key.is_none()) {
             return Ok(Response::new(behind()));
-        };
+        }
         let cosigner = self.node.cosigner();
         // What the caller signed is looked at first: a fork shows here, whoever asks.
         let theirs = SignedCheckpoint::from_bytes(&request.command_note)
             .and_then(|commands| Ok(Heads { commands, public: SignedCheckpoint::from_bytes(&request.public_note)? }))
             .map_err(|e| status::field("command_note", e.to_string()))?;
-        if let Some(member) = self.node.genesis().member(caller.peer.member) {
+        let member = caller.peer.member;
+        if let Some(voter) = voters.get(&member) {
             let mut ours = heads.clone();
-            if let Err(error) = cosigner.merge(&mut ours, theirs, member).await {
-                tracing::error!(member = %member.member, %error, "a checkpoint was not accepted");
+            if let Err(error) = cosigner.merge(&mut ours, theirs, member, voter).await {
+                tracing::error!(%member, %error, "a checkpoint was not accepted");
                 return Err(status::field("command_note", "is not what this node computed at that size"));
             }
         }

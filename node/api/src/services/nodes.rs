@@ -24,7 +24,7 @@ impl v1::node_service_server::NodeService for Nodes {
             let lag = self.node.outbox_lag(partner.member).await.map_err(status::of)?;
             peers.push(v1::PeerStatus {
                 member: partner.member.to_string(),
-                endpoint: partner.endpoint.clone(),
+                endpoint: partner.endpoint,
                 last_pull_seconds: health.last_pull.map_or(-1, |at| (now - at.as_seconds()).max(0)),
                 problem: health.problem.unwrap_or_default(),
                 unacknowledged: i64::try_from(lag).unwrap_or(i64::MAX),

@@ -122,7 +122,8 @@ impl v1::proposal_service_server::ProposalService for Proposals {
         let request = request.into_inner();
         let id = record_id(&request.id, &scope)?;
         let expected = parse_optional("etag", &request.etag)?;
-        let asked = self.node.ask_table(&caller.peer.id, id, expected).await.map_err(status::of)?;
+        let amends = parse_optional("amends", &request.amends)?;
+        let asked = self.node.ask_table(&caller.peer.id, id, expected, amends).await.map_err(status::of)?;
         scope.touch(Touched::resource(&asked.approval.id));
         Ok(Response::new(convert::approval(asked, true, now())))
     }

@@ -1,0 +1,83 @@
+//! Following the roster: whom this node trusts, and which connections may stay open.
+//!
+//! INVARIANT: from the moment at which this node has applied a suspension or an expulsion, the member's certificates open no
+//! connection, and those that are open end at once: there is no wait in between.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use comity_app::Node;
+use comity_core::genesis::RosterMember;
+use comity_core::{MemberId, Timestamp};
+use comity_identity::{MemberAnchors, SharedTrust, TrustStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::LiveConnections;
+
+/// How often open connections are looked at for certificates that have run out meanwhile.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// Keeps trust and open connections as the roster has them, until shutdown.
+pub async fn follow_roster(node: Arc<Node>, trust: SharedTrust, live: LiveConnections, shutdown: CancellationToken) {
+    let mut news = node.consensus().subscribe();
+    let mut sweep = tokio::time::interval(SWEEP);
+    let mut seen = None;
+    let mut known: Option<BTreeSet<MemberId>> = None;
+    loop {
+        news.borrow_and_update();
+        let version = node.roster(|roster| roster.version());
+        if seen.replace(version) != Some(version) {
+            trust.replace(trust_of(&node));
+            let partners: BTreeSet<MemberId> = node.partners().into_iter().map(|row| row.member).collect();
+            for newcomer in known.iter().flat_map(|known| partners.difference(known)) {
+                if let Err(error) = node.welcome(*newcomer).await {
+                    tracing::error!(member = %newcomer, %error, "what it may have is not decided anew");
+                }
+            }
+            known = Some(partners);
+        }
+        let ended = live.end_lapsed(&trust.load(), Timestamp::from_jiff(jiff::Timestamp::now()));
+        if ended > 0 {
+            tracing::info!(ended, "connections of whoever takes no part any more, or whose certificate has run out");
+        }
+        // Only a change of the roster, or the sweep, is worth looking at the connections again.
+        loop {
+            tokio::select! {
+                changed = news.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    news.borrow_and_update();
+                    if node.roster(|roster| roster.version()) != version {
+                        break;
+                    }
+                }
+                _ = sweep.tick() => break,
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+}
+
+/// The anchors of everybody who takes part, and this member's own, whatever becomes of it: its people still ask its node.
+fn trust_of(node: &Node) -> TrustStore {
+    let mut anchors: Vec<MemberAnchors> = node.partners().iter().map(anchors_of).collect();
+    anchors.push(anchors_of(&node.roster_row()));
+    let (store, left_out) = TrustStore::lenient(&anchors);
+    for problem in left_out {
+        tracing::error!(%problem, "a row of the roster is not trusted");
+    }
+    store
+}
+
+fn anchors_of(row: &RosterMember) -> MemberAnchors {
+    let der = |pem: &String| CertificateDer::from_pem_slice(pem.as_bytes()).map(|der| der.to_vec()).unwrap_or_default();
+    MemberAnchors {
+        member: row.member,
+        trust_domain: row.trust_domain.clone(),
+        roots_der: row.roots_pem.iter().map(der).collect(),
+    }
+}
