@@ -65,7 +65,16 @@ pub async fn follow_roster(node: Arc<Node>, trust: SharedTrust, live: LiveConnec
 /// The anchors of everybody who takes part, and this member's own, whatever becomes of it: its people still ask its node.
 fn trust_of(node: &Node) -> TrustStore {
     let mut anchors: Vec<MemberAnchors> = node.partners().iter().map(anchors_of).collect();
-    anchors.push(anchors_of(&node.roster_row()));
+    let mut own = node.own_rows().into_iter();
+    if let Some(mut row) = own.next() {
+        let more = own.filter(|other| other.trust_domain == row.trust_domain).flat_map(|other| other.roots_pem);
+        for root in more.collect::<Vec<_>>() {
+            if !row.roots_pem.contains(&root) {
+                row.roots_pem.push(root);
+            }
+        }
+        anchors.push(anchors_of(&row));
+    }
     let (store, left_out) = TrustStore::lenient(&anchors);
     for problem in left_out {
         tracing::error!(%problem, "a row of the roster is not trusted");

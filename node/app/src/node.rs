@@ -145,6 +145,17 @@ impl Node {
         self.roster(|roster| roster.get(member).map(|own| own.row.clone())).unwrap_or_else(|| self.own.clone())
     }
 
+    /// Every row by which this node knows its own people and itself: the roster's, and that of its own files where it awaits
+    /// admission, or the replacement of its keys.
+    pub fn own_rows(&self) -> Vec<RosterMember> {
+        let awaited = self.roster(|roster| !roster.keyring().knows(self.own.node_key));
+        let mut rows = vec![self.roster_row()];
+        if awaited && rows.first().is_none_or(|row| *row != self.own) {
+            rows.push(self.own.clone());
+        }
+        rows
+    }
+
     /// The federation's genesis.
     pub fn genesis(&self) -> &Arc<Genesis> {
         &self.genesis

@@ -163,6 +163,8 @@ pub enum StartError {
 pub struct Materials {
     /// The genesis.
     pub genesis: Arc<Genesis>,
+    /// Its file, exactly.
+    pub genesis_file: Vec<u8>,
     /// This member, as the genesis has it; as the list has it that the node begins with; or as it is to be admitted.
     pub own: RosterMember,
     /// The list that the node begins with, where it joins later than the genesis.
@@ -202,7 +204,7 @@ impl Materials {
         let begins = !config.data_dir.join("consensus.db").exists();
         let node = key("keys.node", &config.keys.node, own.node_key, own.member, begins)?;
         let decision = key("keys.decision", &config.keys.decision, own.decision_key, own.member, begins)?;
-        Ok(Self { genesis, own, bootstrap, credentials, trust, decision, node })
+        Ok(Self { genesis, genesis_file: bytes, own, bootstrap, credentials, trust, decision, node })
     }
 
     /// The signing keys.

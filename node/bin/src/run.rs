@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use comity_api::{Front, ListenerLimits, cosign_forever, pull_forever};
-use comity_app::{Keys, Node};
+use comity_api::{Front, ListenerLimits, LiveConnections, cosign_forever, follow_roster, pull_from_partners};
+use comity_app::{Keys, Node, NodeParts};
 use comity_consensus::cosign::Cosigner;
 use comity_consensus::{Consensus, ConsensusConfig, Timing, Tuning};
 use comity_core::{KeyId, MemberId};
@@ -69,16 +69,17 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         Some(health) => Some(bind("health.listen", &health.listen).await?),
         None => None,
     };
-    let node = Arc::new(Node::new(
-        materials.own.clone(),
-        Arc::clone(&materials.genesis),
-        store.clone(),
-        consensus.clone(),
+    let node = Arc::new(Node::new(NodeParts {
+        own: materials.own.clone(),
+        genesis: Arc::clone(&materials.genesis),
+        genesis_file: materials.genesis_file.clone(),
+        store: store.clone(),
+        consensus: consensus.clone(),
         cosigner,
         policies,
-        config.policy_dir.clone(),
+        policy_dir: config.policy_dir.clone(),
         keys,
-    ));
+    }));
     node.record_start().await?;
 
     let shutdown = CancellationToken::new();
@@ -87,6 +88,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         credentials: Arc::new(materials.credentials.clone()),
         trust: materials.trust.clone(),
         shutdown: shutdown.clone(),
+        live: LiveConnections::default(),
     };
     let peers = front.serve_peers(peer_port, limits(&config.peer), Routes::new(consensus.service().into_server()))?;
     let people = front.serve_people(operator_port, limits(&config.operator))?;
@@ -98,6 +100,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     }
     consensus.start().await?;
     let mut tasks = background(&config, &node, &shutdown);
+    tasks.spawn(follow_roster(Arc::clone(&node), front.trust.clone(), front.live.clone(), shutdown.clone()));
     tasks.spawn(report_health(Arc::clone(&node), reporter, shutdown.clone()));
     tracing::info!(member = %node.member(), peer = %config.peer.listen, operator = %config.operator.listen, "serving");
 
@@ -148,16 +151,8 @@ fn background(config: &Config, node: &Arc<Node>, shutdown: &CancellationToken) -
     let mut tasks = JoinSet::new();
     let cosign_pause = Duration::from_millis(config.list.cosign_interval_ms);
     tasks.spawn(cosign_forever(Arc::clone(node), cosign_pause, shutdown.clone()));
-    for partner in node.partners().filter(|m| m.voting) {
-        let backoff_max = Duration::from_millis(config.exchange.backoff_max_ms);
-        tasks.spawn(pull_forever(
-            Arc::clone(node),
-            partner.member,
-            config.exchange.wait_ms,
-            backoff_max,
-            shutdown.clone(),
-        ));
-    }
+    let backoff_max = Duration::from_millis(config.exchange.backoff_max_ms);
+    tasks.spawn(pull_from_partners(Arc::clone(node), config.exchange.wait_ms, backoff_max, shutdown.clone()));
     let attest_every = Duration::from_secs(config.list.attest_interval_s);
     tasks.spawn(attest_forever(Arc::clone(node), attest_every, shutdown.clone()));
     let checkpoint_every = Duration::from_secs(config.access_log.checkpoint_interval_s);
