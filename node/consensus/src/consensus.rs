@@ -13,7 +13,7 @@ use comity_core::roster::{Roster, node_id};
 use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError, RaftError};
-use openraft::{BasicNode, SnapshotPolicy};
+use openraft::SnapshotPolicy;
 use tokio::sync::{Mutex, RwLock, Semaphore, watch};
 use tonic::transport::Channel;
 
@@ -30,7 +30,7 @@ use crate::read::Heard;
 use crate::replay::{self, ReplayError};
 use crate::server::{self, PeerConsensus, Proposer};
 use crate::state_machine::{Applied, Position, StateMachine};
-use crate::types::{NodeId, Raft};
+use crate::types::Raft;
 
 /// Why consensus did not start.
 #[derive(Debug, thiserror::Error)]
@@ -216,9 +216,7 @@ impl Consensus {
         if !founds {
             return Ok(());
         }
-        let founders = self.genesis().voters().map(|row| (node_id(row.member, 1), BasicNode::new(row.member)));
-        let founders: BTreeMap<NodeId, BasicNode> = founders.collect();
-        match raft.initialize(founders).await {
+        match raft.initialize(membership::founders(self.genesis())).await {
             // Not allowed: the log has its beginning.
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
             Err(error) => Err(OpenError::Recover(error.to_string())),

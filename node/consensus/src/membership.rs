@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
 use std::time::Duration;
 
-use comity_core::roster::{Roster, Voters, member_of_node};
+use comity_core::genesis::Genesis;
+use comity_core::roster::{Roster, Voters, member_of_node, node_id};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{BasicNode, ChangeMembers};
 
@@ -25,6 +26,11 @@ pub(crate) fn nodes_of(voters: &Voters) -> BTreeSet<NodeId> {
 /// The nodes that decide by the roster, as the membership names them.
 pub(crate) fn named(voters: &Voters) -> BTreeMap<NodeId, BasicNode> {
     voters.iter().map(|(member, voter)| (voter.node_id, BasicNode::new(member))).collect()
+}
+
+/// The nodes with which every log begins: those of the genesis's voters.
+pub(crate) fn founders(genesis: &Genesis) -> BTreeMap<NodeId, BasicNode> {
+    genesis.voters().map(|row| (node_id(row.member, 1), BasicNode::new(row.member))).collect()
 }
 
 /// INVARIANT: a membership is one that the roster asks for: voters that the roster had, never older than those that decide

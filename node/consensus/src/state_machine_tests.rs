@@ -21,7 +21,7 @@ async fn refusals_are_outcomes_and_leaves_are_found_again() {
     let owner = LogOwner { federation: federation.genesis.federation(), member: member("FR"), node: 1 };
     let log = LogStore::open(folder.path().to_owned(), owner).await.unwrap();
     let (list, pool) = nothing(&federation);
-    let applied = Applied::new(list, 0, log.leaves().clone(), pool);
+    let applied = Applied::new(list, 0, log.leaves().clone(), pool, None);
     let mut machine = StateMachine::new(applied.clone(), log.clone());
     let (tabling, ballot) = federation.table(member("FR"), 1);
     let command = |submission| Payload::Normal(Command::settled(submission));
@@ -50,7 +50,7 @@ async fn refusals_are_outcomes_and_leaves_are_found_again() {
 #[tokio::test]
 async fn a_wait_that_is_given_up_is_forgotten() {
     let (list, pool) = nothing(&Federation::new(1));
-    let applied = Applied::new(list, 0, Leaves::default(), pool);
+    let applied = Applied::new(list, 0, Leaves::default(), pool, None);
     let wait = || applied.wait_for(Hex32([1; 32]), command_id(1));
     let (first, second) = (wait(), wait());
     drop(first);

@@ -2,7 +2,11 @@ use comity_core::list::Refusal;
 use comity_core::testing::{Federation, member};
 
 use super::*;
-use crate::types::{Payload, Voters};
+use crate::types::{Keys, Membership, Payload};
+
+fn keys(federation: &Federation) -> Keys {
+    Keys::of(&comity_core::list::ListState::new(std::sync::Arc::clone(&federation.genesis)))
+}
 
 const SENDER: Sender = Sender { federation: Hex32([4; 32]), node: 2 };
 
@@ -13,7 +17,7 @@ fn id(term: u64, index: u64) -> LogId {
 fn request() -> AppendRequest {
     let federation = Federation::new(3);
     let (tabling, _) = federation.table(member("FR"), 1);
-    let membership = Voters::of(&federation.genesis).membership();
+    let membership = Membership::from(crate::membership::founders(&federation.genesis));
     AppendRequest {
         vote: Vote::new_committed(7, 2),
         prev_log_id: Some(id(3, 9)),
@@ -65,7 +69,7 @@ fn only_below_the_commit_may_a_text_be_missing() {
         sent.entries = vec![Entry { log_id: id(3, index), payload: Payload::Normal(Command::arriving(tabling)) }];
         sent.leader_commit = commit.map(|index| id(3, index));
         match append_request(from_append_request(SENDER, &sent)).unwrap().entries.remove(0).payload {
-            Payload::Normal(command) => command.check(&federation.genesis).map(|_| ()).map_err(Refusal::reason),
+            Payload::Normal(command) => command.check(&keys(&federation)).map(|_| ()).map_err(Refusal::reason),
             other => panic!("{other:?}"),
         }
     };
@@ -78,7 +82,7 @@ fn only_below_the_commit_may_a_text_be_missing() {
 #[test]
 fn snapshots_and_pages_come_through_as_they_were_sent() {
     let federation = Federation::new(3);
-    let membership = StoredMembership::new(Some(id(1, 4)), Voters::of(&federation.genesis).membership());
+    let membership = StoredMembership::new(Some(id(1, 4)), Membership::from(crate::membership::founders(&federation.genesis)));
     let data = SnapshotData { commands: 7, root: Hex32([8; 32]), staged: None };
     let sent = SnapshotOffer { vote: Vote::new_committed(7, 2), last: id(3, 10), membership, data };
     let message = from_snapshot_offer(SENDER, &sent);

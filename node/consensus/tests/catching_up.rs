@@ -302,7 +302,7 @@ async fn an_erased_text_is_gone_everywhere_and_the_log_still_verifies() {
     let replayed = {
         let mut list = ListState::new(std::sync::Arc::clone(&world.federation.genesis));
         for envelope in &all {
-            let checked = comity_core::list::check_accepted(&world.federation.genesis, envelope).unwrap();
+            let checked = comity_core::list::check_accepted(world.federation.genesis.federation(), envelope).unwrap();
             list.apply_checked(&checked).unwrap();
         }
         heads(&list)

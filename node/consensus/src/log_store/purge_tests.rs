@@ -35,7 +35,8 @@ async fn rebuilt(federation: &Federation, log: &LogStore) -> (u64, Hex32) {
     let entries = log.entries(0, u64::MAX, usize::MAX).await.unwrap();
     for entry in entries {
         if let Payload::Normal(command) = entry.payload {
-            let _ = list.apply_checked(command.check(&federation.genesis).unwrap());
+            let keys = crate::types::Keys::of(&list);
+            let _ = list.apply_checked(command.check(&keys).unwrap());
         }
     }
     (list.commands().size(), list.commands().root())
@@ -44,7 +45,7 @@ async fn rebuilt(federation: &Federation, log: &LogStore) -> (u64, Hex32) {
 /// A log of tablings, and between them what leaves no leaf.
 fn entries(federation: &Federation, count: u64) -> (Vec<Entry>, Vec<Submission>, ListState) {
     let mut list = ListState::new(Arc::clone(&federation.genesis));
-    let membership = crate::types::Voters::of(&federation.genesis).membership();
+    let membership = crate::types::Membership::from(crate::membership::founders(&federation.genesis));
     let mut entries = vec![Entry { log_id: id(0, 0), payload: Payload::Membership(membership) }];
     let mut leaves = Vec::new();
     for index in 1..count {

@@ -46,7 +46,7 @@ pub(super) fn submission(entry: &Entry) -> comity_core::list::Submission {
 /// What applies to a log that was opened with nothing purged.
 pub(super) fn machine(federation: &Federation, log: &LogStore) -> StateMachine {
     let list = ListState::new(Arc::clone(&federation.genesis));
-    StateMachine::new(Applied::new(list, 0, log.leaves().clone(), Pool::new(2_000)), log.clone())
+    StateMachine::new(Applied::new(list, 0, log.leaves().clone(), Pool::new(2_000), None), log.clone())
 }
 
 struct Builder;
@@ -71,7 +71,7 @@ async fn openrafts_suite() {
 async fn what_was_answered_is_there_after_a_restart() {
     let (folder, federation) = (tempfile::tempdir().unwrap(), Federation::new(3));
     let mut log = open(&folder, &federation).await;
-    let membership = crate::types::Voters::of(&federation.genesis).membership();
+    let membership = crate::types::Membership::from(crate::membership::founders(&federation.genesis));
     let mut entries = vec![Entry { log_id: id(0, 0), payload: Payload::Membership(membership) }, blank(1, 1)];
     entries.extend((2..200).map(|index| table(&federation, 1, index)));
     log.save_vote(&Vote::new_committed(1, 1)).await.unwrap();

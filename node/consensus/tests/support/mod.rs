@@ -139,6 +139,8 @@ impl World {
 
     pub(crate) fn config(&self, member: MemberId, genesis: Arc<Genesis>) -> ConsensusConfig {
         ConsensusConfig {
+            incarnation: 1,
+            bootstrap: None,
             folder: self.folder(member),
             genesis,
             member,
