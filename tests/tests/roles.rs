@@ -24,16 +24,33 @@ const PEOPLE: &[(&str, &[Role])] = &[
     ("ProposalService/ShareProposal", &[Operator]),
     ("ProposalService/TableProposal", &[Operator]),
     ("ProposalService/WithdrawProposal", &[Operator]),
-    ("ApprovalService/ListApprovals", &[Operator, Approver, Policy]),
-    ("ApprovalService/GetApproval", &[Operator, Approver, Policy]),
+    ("ApprovalService/ListApprovals", &[Operator, Approver, Policy, Admin]),
+    ("ApprovalService/GetApproval", &[Operator, Approver, Policy, Admin]),
     ("ApprovalService/DecideApproval", &[Approver]),
+    ("ApprovalService/SignApproval", &[Operator, Admin]),
     ("BallotService/ListBallots", &[Operator, Approver]),
     ("BallotService/GetBallot", &[Operator, Approver]),
     ("BallotService/CastVote", &[Operator]),
+    ("BallotService/TableMotion", &[Operator]),
+    ("BallotService/AcknowledgeBallot", &[Operator]),
+    ("BallotService/PlaceHold", &[Operator]),
+    ("BallotService/ExtendHold", &[Operator]),
+    ("BallotService/LiftHold", &[Operator]),
+    ("BallotService/Object", &[Operator]),
+    ("BallotService/WithdrawBallot", &[Operator]),
     ("ListService/GetEntry", &[Operator, Approver, Policy, Auditor, Admin]),
     ("ListService/ListEntries", &[Operator, Approver, Policy, Auditor, Admin]),
     ("ListService/GetListStatus", &[Operator, Approver, Policy, Auditor, Admin]),
     ("ListService/ExportList", &[Operator, Approver, Policy, Auditor, Admin]),
+    ("ListService/ListPublications", &[Operator, Approver, Policy, Auditor, Admin]),
+    ("ListService/WatchList", &[Operator, Approver, Policy, Auditor, Admin]),
+    ("ListService/AttachMeasure", &[Operator]),
+    ("ListService/EndMeasure", &[Operator]),
+    ("ListService/ReviewEntry", &[Operator]),
+    ("MemberService/ListMembers", &[Operator, Approver, Policy, Auditor, Admin]),
+    ("MemberService/Invite", &[Admin]),
+    ("MemberService/ChangeKeys", &[Admin]),
+    ("MemberService/SubmitSigned", &[Admin]),
     ("PolicyService/CheckPolicy", &[Policy]),
     ("PolicyService/ApplyPolicy", &[Policy]),
     ("PolicyService/GetPolicy", &[Policy, Approver, Auditor]),
@@ -60,6 +77,9 @@ const NODES: &[&str] = &[
     "ConsensusService/Announce",
 ];
 
+/// What is answered by a stream: whether a call is let in shows when it begins.
+const STREAMS: &[&str] = &["ListService/ExportList", "ListService/WatchList", "MemberService/Invite"];
+
 /// Calls any method with an empty message.
 async fn call(channel: &Channel, method: &str) -> Status {
     let mut grpc = tonic::client::Grpc::new(channel.clone());
@@ -68,10 +88,12 @@ async fn call(channel: &Channel, method: &str) -> Status {
     let codec = tonic_prost::ProstCodec::<(), ()>::default();
     let mut request = tonic::Request::new(());
     request.set_timeout(std::time::Duration::from_secs(20));
-    match grpc.unary(request, path, codec).await {
-        Ok(_) => Status::ok(""),
-        Err(status) => status,
-    }
+    let answered = if STREAMS.contains(&method) {
+        grpc.server_streaming(request, path, codec).await.map(drop)
+    } else {
+        grpc.unary(request, path, codec).await.map(drop)
+    };
+    answered.err().unwrap_or_else(|| Status::ok(""))
 }
 
 fn reason(status: &Status) -> String {

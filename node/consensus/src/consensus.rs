@@ -11,9 +11,9 @@ use comity_core::genesis::Genesis;
 use comity_core::list::{ListState, PublicText};
 use comity_core::roster::{Roster, node_id};
 use openraft::Instant as _;
+use openraft::SnapshotPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError, RaftError};
-use openraft::SnapshotPolicy;
 use tokio::sync::{Mutex, RwLock, Semaphore, watch};
 use tonic::transport::Channel;
 

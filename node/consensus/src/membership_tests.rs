@@ -9,7 +9,8 @@ fn nodes(members: &[&str]) -> BTreeSet<NodeId> {
 
 fn membership(configs: &[&[&str]], learners: &[&str]) -> Membership {
     let named = configs.iter().copied().flatten().chain(learners);
-    let named: BTreeMap<NodeId, BasicNode> = named.map(|code| (comity_core::roster::node_id(member(code), 1), BasicNode::new(code))).collect();
+    let named: BTreeMap<NodeId, BasicNode> =
+        named.map(|code| (comity_core::roster::node_id(member(code), 1), BasicNode::new(code))).collect();
     Membership::new(configs.iter().map(|voters| nodes(voters)).collect(), named).unwrap()
 }
 

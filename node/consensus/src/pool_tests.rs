@@ -66,7 +66,8 @@ async fn what_the_list_holds_is_not_kept_and_what_is_kept_was_checked() {
     assert!(!pool.is_empty());
     // The log has gone on for long without it.
     let end = MAX_AGE_ENTRIES + 1;
-    let later = Applied::new(ListState::new(Arc::clone(&federation.genesis)), end, Leaves::default(), pool.clone(), None);
+    let later =
+        Applied::new(ListState::new(Arc::clone(&federation.genesis)), end, Leaves::default(), pool.clone(), None);
     pool.sweep(&later);
     assert!(pool.is_empty());
 }

@@ -82,7 +82,8 @@ fn only_below_the_commit_may_a_text_be_missing() {
 #[test]
 fn snapshots_and_pages_come_through_as_they_were_sent() {
     let federation = Federation::new(3);
-    let membership = StoredMembership::new(Some(id(1, 4)), Membership::from(crate::membership::founders(&federation.genesis)));
+    let membership =
+        StoredMembership::new(Some(id(1, 4)), Membership::from(crate::membership::founders(&federation.genesis)));
     let data = SnapshotData { commands: 7, root: Hex32([8; 32]), staged: None };
     let sent = SnapshotOffer { vote: Vote::new_committed(7, 2), last: id(3, 10), membership, data };
     let message = from_snapshot_offer(SENDER, &sent);

@@ -1,9 +1,9 @@
 //! Ballots and how their silence stands.
 
 use comity_app::BallotView;
+use comity_core::MemberId;
 use comity_core::list::{BallotState, Choice, Clock, Equivocation, PlacedHold, Procedure, SilenceState};
 use comity_core::rule::Rule;
-use comity_core::{MemberId, Timestamp};
 use comity_proto::v1;
 use tonic::Status;
 
@@ -126,6 +126,7 @@ fn equivocation(found: &Equivocation) -> v1::Equivocation {
 
 #[cfg(test)]
 mod tests {
+    use comity_core::Timestamp;
     use comity_core::list::{Acknowledge, Command, Hold, ListState};
     use comity_core::testing::{Federation, command_id};
 
