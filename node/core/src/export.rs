@@ -332,5 +332,7 @@ fn replayed_state(commands: &ExportedCommands, genesis: &Arc<Genesis>) -> Result
 }
 
 #[cfg(test)]
+mod every_event_tests;
+#[cfg(test)]
 #[path = "export_tests.rs"]
 mod tests;

@@ -128,6 +128,8 @@ pub struct Roster {
     /// How often it has changed.
     pub(crate) version: u64,
     pub(crate) keyring: Arc<Keyring>,
+    /// Every trust domain that there ever was, and whose it is.
+    pub(crate) domains: BTreeMap<TrustDomain, MemberId>,
     founders: Arc<Voters>,
     /// Size of the command log, and who votes from there on.
     changes: Vec<(u64, Arc<Voters>)>,
@@ -144,7 +146,8 @@ impl Roster {
         }
         let founders = Arc::new(voters_of(&members));
         let rules = genesis.document().rules;
-        Self { members, rules, version: 0, keyring: Arc::new(keyring), founders, changes: Vec::new() }
+        let domains = members.values().map(|s| (s.row.trust_domain.clone(), s.row.member)).collect();
+        Self { members, rules, version: 0, keyring: Arc::new(keyring), domains, founders, changes: Vec::new() }
     }
 
     /// A member or recipient, whatever its status.

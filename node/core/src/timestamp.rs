@@ -17,8 +17,8 @@ pub struct Timestamp {
 pub struct InvalidTimestamp;
 
 impl Timestamp {
-    /// The last instant that there is, for what does not end.
-    pub const MAX: Self = Self { micros: 253_402_207_200_999_999 };
+    /// The last instant that there is, for what does not end: the last whole microsecond that jiff converts.
+    pub const MAX: Self = Self { micros: 253_402_207_200_000_000 };
 
     /// The instant so many microseconds after the epoch; nothing outside the years that jiff knows.
     pub fn from_micros(micros: i64) -> Option<Self> {
@@ -27,7 +27,8 @@ impl Timestamp {
 
     /// Cut to whole microseconds.
     pub fn from_jiff(instant: jiff::Timestamp) -> Self {
-        Self { micros: instant.as_microsecond() }
+        // Of its last second jiff reads what it does not convert back.
+        Self { micros: instant.as_microsecond().min(Self::MAX.micros) }
     }
 
     /// Microseconds since the epoch.
@@ -82,5 +83,22 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         crate::canonical::parse_str(d)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_instant_is_one_and_nothing_lies_beyond() {
+        assert_eq!(Timestamp::from_micros(Timestamp::MAX.as_micros()), Some(Timestamp::MAX));
+        assert_eq!(Timestamp::from_micros(Timestamp::MAX.as_micros() + 1), None);
+        assert_eq!(Timestamp::from_jiff(jiff::Timestamp::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::MAX.year(), 9999);
+        for text in ["9999-12-30T22:00:00Z", "9999-12-30T22:00:00.5Z", "9999-12-30T22:00:00.999999999Z"] {
+            let read: Timestamp = text.parse().unwrap();
+            assert_eq!(read.to_string().parse(), Ok(read), "{text}");
+        }
     }
 }

@@ -106,10 +106,9 @@ impl PublicList {
             PublishedEvent::Listed { entry } => self.listed(entry, publication, part.clone())?,
             PublishedEvent::Amended { entry } => self.on_the_list(entry)?.public_part = part.clone(),
             PublishedEvent::Delisted { entry, ground } => {
-                let entry = self.on_the_list(entry)?;
-                entry.status = PublishedStatus::Delisted(*ground);
+                self.on_the_list(entry)?.status = PublishedStatus::Delisted(*ground);
                 if ground.annuls() {
-                    entry.public_part = None;
+                    self.forget(entry);
                 }
             }
             PublishedEvent::Merged { entry, into } => {
@@ -150,6 +149,16 @@ impl PublicList {
         Ok(())
     }
 
+    /// No text of an annulled subject is kept, that of a redirect to it neither.
+    fn forget(&mut self, annulled: &EntryId) {
+        let ids: Vec<EntryId> = self.entries.keys().filter(|id| self.is_annulled(id)).cloned().collect();
+        for id in ids.iter().chain([annulled]) {
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.public_part = None;
+            }
+        }
+    }
+
     fn on_the_list(&mut self, id: &EntryId) -> Result<&mut PublicEntry, String> {
         let entry = self.entries.get_mut(id).ok_or_else(|| format!("there is no entry {id}"))?;
         if entry.status == PublishedStatus::Listed { Ok(entry) } else { Err(format!("{id} is off the list")) }
@@ -179,13 +188,21 @@ impl PublicList {
         Ok(())
     }
 
-    /// A text is missing only where the entry was annulled.
+    /// Whether an entry was annulled, or one that it was merged into: then no text of it is shown any more.
+    pub fn is_annulled(&self, id: &EntryId) -> bool {
+        let mut at = id;
+        loop {
+            match self.entries.get(at).map(|entry| &entry.status) {
+                Some(PublishedStatus::Merged(into)) => at = into,
+                Some(PublishedStatus::Delisted(ground)) => return ground.annuls(),
+                Some(PublishedStatus::Listed) | None => return false,
+            }
+        }
+    }
+
+    /// A text is missing only where the entry was annulled, or one that it was merged into.
     pub(super) fn check_erased(&self) -> Result<(), (u64, EntryId)> {
-        let annulled = |id: &EntryId| {
-            let status = self.entries.get(id).map(|entry| &entry.status);
-            matches!(status, Some(PublishedStatus::Delisted(ground)) if ground.annuls())
-        };
-        match self.erased.iter().find(|(_, id)| !annulled(id)) {
+        match self.erased.iter().find(|(_, id)| !self.is_annulled(id)) {
             Some(found) => Err(found.clone()),
             None => Ok(()),
         }

@@ -199,6 +199,13 @@ impl Ballot {
         }
     }
 
+    /// Somebody who left the electorate takes no part in its silence either.
+    pub(crate) fn drop_out_of_silence(&mut self, member: MemberId, at: Timestamp) {
+        if let Procedure::Silence(silence) = &mut self.procedure {
+            silence.drop_out(member, at, &self.electorate);
+        }
+    }
+
     /// The next instant, in list time, at which something happens by itself.
     pub fn due(&self) -> Option<Timestamp> {
         if !self.is_open() {

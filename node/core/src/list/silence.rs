@@ -62,6 +62,20 @@ pub struct Hold {
     pub ended: Option<HoldEnd>,
 }
 
+impl Hold {
+    /// Extends it, once, where more than half of the other members have consented.
+    fn extend(&mut self, holder: MemberId, months: u32, electorate: &BTreeSet<MemberId>) -> bool {
+        let others = electorate.iter().filter(|member| **member != holder).count();
+        let consents = self.extension_by.iter().filter(|member| electorate.contains(member)).count();
+        let extends = !self.extended && consents * 2 > others;
+        if extends {
+            self.extended = true;
+            self.until = months_after(self.until, months);
+        }
+        extends
+    }
+}
+
 /// Until when silence must last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
@@ -145,17 +159,9 @@ impl SilenceState {
 
     /// Notes a consent to the extension of a hold; extends it once more than half of the other members have consented.
     pub(crate) fn extend(&mut self, holder: MemberId, by: MemberId, electorate: &BTreeSet<MemberId>) -> bool {
-        let months = self.rule.extension_months;
         let Some(hold) = self.holds.get_mut(&holder) else { return false };
         hold.extension_by.insert(by);
-        let others = electorate.iter().filter(|member| **member != holder).count();
-        let consents = hold.extension_by.iter().filter(|member| electorate.contains(member)).count();
-        let extends = !hold.extended && consents * 2 > others;
-        if extends {
-            hold.extended = true;
-            hold.until = months_after(hold.until, months);
-        }
-        extends
+        hold.extend(holder, self.rule.extension_months, electorate)
     }
 
     /// Ends a hold that stands. When it was the last, silence runs on.
@@ -172,10 +178,15 @@ impl SilenceState {
         true
     }
 
-    /// Somebody of the electorate takes part no more.
-    pub(crate) fn drop_out(&mut self, member: MemberId, at: Timestamp) {
+    /// Somebody takes part no more; the electorate is what is left.
+    pub(crate) fn drop_out(&mut self, member: MemberId, at: Timestamp, electorate: &BTreeSet<MemberId>) {
         self.acknowledged.remove(&member);
         self.end_hold(member, HoldEnd::Suspended, at);
+        // Of the others that are left more than half may have consented by now.
+        let months = self.rule.extension_months;
+        for (holder, hold) in self.holds.iter_mut().filter(|(_, hold)| hold.ended.is_none()) {
+            hold.extend(*holder, months, electorate);
+        }
     }
 
     /// Those of the electorate who have acknowledged notice.

@@ -9,7 +9,7 @@ use crate::canonical::Hex32;
 use crate::genesis::Genesis;
 use crate::list::ballot::Ballot;
 use crate::list::command::{BallotId, CommandId, MeasureId, Motion};
-use crate::list::entry::{Entry, EntryId};
+use crate::list::entry::{Entry, EntryId, EntryStatus};
 use crate::list::publication::{Authority, Publication};
 use crate::member::MemberId;
 use crate::merkle::MerkleLog;
@@ -72,6 +72,7 @@ pub(crate) enum Matter {
     Proposal(RecordId),
     Entry(EntryId),
     Member(MemberId),
+    Keys(MemberId),
     Rule(BallotKind),
     Version,
 }
@@ -84,10 +85,9 @@ impl Matter {
                 Self::Entry(entry.clone())
             }
             Motion::Admit { member } => Self::Member(member.member),
-            Motion::Suspend { target }
-            | Motion::Readmit { target }
-            | Motion::Expel { target }
-            | Motion::ReplaceKeys { target, .. } => Self::Member(*target),
+            Motion::Suspend { target } | Motion::Readmit { target } | Motion::Expel { target } => Self::Member(*target),
+            // A member has a say on its own keys: that must not stand in the way of its expulsion.
+            Motion::ReplaceKeys { target, .. } => Self::Keys(*target),
             Motion::ChangeRule { kind, .. } => Self::Rule(*kind),
             Motion::RaiseVersion { .. } => Self::Version,
         }
@@ -240,6 +240,17 @@ impl ListState {
     /// An entry, whatever its status.
     pub fn entry(&self, id: &EntryId) -> Option<&Entry> {
         self.entries.get(id)
+    }
+
+    /// Whether an entry was annulled, or one that it was merged into: then its texts are erased.
+    pub fn is_annulled(&self, id: &EntryId) -> bool {
+        let mut at = id;
+        // Redirects go one way.
+        while let Some(EntryStatus::Merged { into, .. }) = self.entries.get(at).map(|entry| &entry.status) {
+            at = into;
+        }
+        let status = self.entries.get(at).map(|entry| &entry.status);
+        matches!(status, Some(EntryStatus::Delisted { ground, .. }) if ground.annuls())
     }
 
     /// Entries by number, after one, whatever their status.

@@ -1,15 +1,16 @@
 //! What every node must refuse alike, and that what it accepts is what the members said.
 
-// mod attempts;
+mod attempts;
 mod entries;
 mod form;
 mod keys;
-// mod oracle;
+mod oracle;
 mod outcome;
 mod refusal;
 mod roster;
 mod silence;
 mod votes;
+mod world;
 
 use crate::member::MemberId;
 use crate::testing::{Federation, History, member};

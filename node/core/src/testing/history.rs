@@ -7,8 +7,7 @@ use crate::dsse::Envelope;
 use crate::export::{ExportedCommands, ExportedPublication, ExportedText, ListExport};
 use crate::genesis::Genesis;
 use crate::list::{
-    Accepted, Ballot, BallotId, Choice, EntryId, EntryStatus, Event, ListState, Publication, PublishedEvent, Refusal,
-    Submission,
+    Accepted, Ballot, BallotId, Choice, EntryId, Event, ListState, Publication, PublishedEvent, Refusal, Submission,
 };
 use crate::member::MemberId;
 use crate::merkle::MerkleLog;
@@ -164,12 +163,7 @@ impl History {
             let tabling = self.submission(command);
             ExportedText::from(tabling.public_text.as_ref().expect("a tabling has a text"))
         });
-        let annulled = |id| {
-            matches!(
-                self.state.entry(id).map(|e| &e.status),
-                Some(EntryStatus::Delisted { ground, .. }) if ground.annuls()
-            )
-        };
+        let annulled = |id| self.state.is_annulled(id);
         let publication = Publication::from_bytes(bytes).expect("a publication");
         let describes = matches!(publication.event, PublishedEvent::Listed { .. } | PublishedEvent::Amended { .. });
         let text = text.filter(|_| !(describes && publication.event.entry().is_some_and(annulled)));

@@ -160,12 +160,13 @@ impl History {
         self.say_yes(ballot)
     }
 
-    /// The electorate says yes, in the order of codes, until the ballot is closed; what the last vote did.
+    /// The electorate, those whose decision keys count, says yes in the order of codes until the ballot is closed; what the last vote did.
     pub fn say_yes(&mut self, ballot: BallotId) -> Accepted {
         let electorate: Vec<MemberId> = self.ballot(ballot).electorate.iter().copied().collect();
         let mut last = None;
         for voter in electorate {
-            if self.ballot(ballot).is_open() && !self.ballot(ballot).votes.contains_key(&voter) {
+            let revoked = self.state.roster().get(voter).is_some_and(|standing| standing.decision_revoked);
+            if !revoked && self.ballot(ballot).is_open() && !self.ballot(ballot).votes.contains_key(&voter) {
                 last = Some(self.vote(voter, ballot, Choice::Yes));
             }
         }

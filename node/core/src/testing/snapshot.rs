@@ -8,6 +8,7 @@ use crate::member::MemberId;
 use crate::record::RecordId;
 use crate::roster::Standing;
 use crate::rule::Rules;
+use crate::spiffe::TrustDomain;
 use crate::timestamp::Timestamp;
 
 /// Everything that a list state holds: two states are the same exactly where their snapshots are.
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub adopted: BTreeMap<RecordId, BallotId>,
     /// Everybody in the roster.
     pub roster: Vec<Standing>,
+    /// Every trust domain that there ever was.
+    pub domains: BTreeMap<TrustDomain, MemberId>,
     /// The rules, their version, and how often the roster has changed.
     pub rules: (Rules, u32, u64),
     /// On which entry each measure stands.
@@ -64,6 +67,7 @@ impl From<&ListState> for Snapshot {
             deadlines: state.deadlines.clone(),
             adopted: state.adopted.iter().map(|(p, b)| (*p, *b)).collect(),
             roster: state.roster.iter().cloned().collect(),
+            domains: state.roster.domains.clone(),
             rules: (*state.roster.rules(), state.rules_version, state.roster.version()),
             measures: state.measures.iter().map(|(key, entry)| (key.clone(), entry.clone())).collect(),
             digests: state.digests.iter().copied().collect(),

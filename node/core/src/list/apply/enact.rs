@@ -21,6 +21,12 @@ impl ListState {
     /// Whether an adopted ballot can still be carried out; else the reason of the refusal that its motion would meet.
     pub(super) fn enactable_now(&self, ballot: &Ballot) -> Result<(), &'static str> {
         self.enactable(&ballot.motion).map_err(|refusal| refusal.reason())?;
+        // INVARIANT: only the entry's proposer has an entry that is in force delisted by silence.
+        if let (Procedure::ReverseSilence { .. }, Some(id)) = (&ballot.procedure, ballot.motion.entry())
+            && !self.is_for_reverse_silence(id, ballot.proposer)
+        {
+            return Err("MEASURE_IN_FORCE");
+        }
         if matches!(ballot.motion, Motion::List { .. }) && self.next_number() > EntryId::MAX_NUMBER {
             return Err("ENTRY_NUMBERS_SPENT");
         }
@@ -116,10 +122,26 @@ impl ListState {
         }
     }
 
-    /// The digests of every text that described an entry's subject.
+    /// An entry and every other that became a redirect to it: one subject.
+    fn merged_into<'a>(&'a self, id: &'a EntryId) -> Vec<&'a EntryId> {
+        let mut found = vec![id];
+        let mut at = 0;
+        // Redirects go one way, so none is found twice.
+        while let Some(target) = found.get(at).copied() {
+            let merged = self
+                .entries
+                .values()
+                .filter(|entry| matches!(&entry.status, EntryStatus::Merged { into, .. } if into == target));
+            found.extend(merged.map(|entry| &entry.id));
+            at += 1;
+        }
+        found
+    }
+
+    /// The digests of every text that described an entry's subject, those of the entries merged into it among them.
     fn texts_of(&self, id: &EntryId) -> Vec<crate::canonical::Hex32> {
-        let history = self.entries.get(id).map(|entry| entry.history.clone()).unwrap_or_default();
-        let publications = history.iter().filter_map(|leaf| self.publication(*leaf));
+        let histories = self.merged_into(id).into_iter().filter_map(|id| self.entries.get(id));
+        let publications = histories.flat_map(|entry| &entry.history).filter_map(|leaf| self.publication(*leaf));
         let read = publications.filter_map(|bytes| Publication::from_bytes(bytes).ok());
         read.filter_map(|publication| match (publication.event, publication.by) {
             (PublishedEvent::Listed { .. } | PublishedEvent::Amended { .. }, Authority::Ballot(decided)) => {
@@ -154,6 +176,7 @@ impl ListState {
         // Whoever was expelled and comes back comes with another node.
         let incarnation = self.roster.get(row.member).map_or(1, |before| before.incarnation.saturating_add(1));
         Arc::make_mut(&mut self.roster.keyring).add_row(row);
+        self.roster.domains.insert(row.trust_domain.clone(), row.member);
         let standing = Standing::admitted(row.clone(), self.list_time, incarnation);
         self.roster.members.insert(row.member, standing);
         self.roster_changed(step);
@@ -170,6 +193,8 @@ impl ListState {
     }
 
     fn replace_keys(&mut self, ballot: &Ballot, target: MemberId, keys: &ReplacedKeys, step: &mut Step<'_>) {
+        // What was attested with a lost key counts no more.
+        self.attested.remove(&target);
         let Some(standing) = self.roster.members.get_mut(&target) else { return };
         let row = RosterMember {
             decision_key: keys.decision_key,

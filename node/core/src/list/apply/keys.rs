@@ -65,6 +65,9 @@ impl ListState {
         if node {
             self.attested.remove(&member);
         }
+        if decision {
+            self.fall_silent(member);
+        }
         self.roster_changed(step);
         let by = Authority::Member(Consent { member, command: step.checked.leaf_hash() });
         self.publish(PublishedEvent::KeysRevoked { member, decision, node }, by, step);

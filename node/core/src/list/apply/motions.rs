@@ -90,7 +90,7 @@ impl ListState {
             return Err(Refusal::Bound { what: "members and recipients", limit: Genesis::MAX_MEMBERS });
         }
         // A trust domain is one member's for ever, too: certificates of an expelled member must not become another's.
-        if self.roster.iter().any(|other| other.row.member != member && other.row.trust_domain == row.trust_domain) {
+        if self.roster.domains.get(&row.trust_domain).is_some_and(|owner| *owner != member) {
             return Err(Refusal::TrustDomainTaken(row.trust_domain.clone()));
         }
         row.keys().into_iter().try_for_each(|(field, key)| self.fresh_key(field, key))

@@ -22,7 +22,8 @@ impl ListState {
         let now = self.list_time;
         while let Some((due, number, id)) = self.deadlines.first().copied().filter(|(due, _, _)| *due <= now) {
             self.deadlines.remove(&(due, number, id));
-            let verdict = self.ballots.get_mut(&id).map_or(Verdict::Undecided, |ballot| ballot.advance(now));
+            // INVARIANT: no ballot is taken further than this instant: another may be due before its next.
+            let verdict = self.ballots.get_mut(&id).map_or(Verdict::Undecided, |ballot| ballot.advance(due));
             match verdict {
                 Verdict::Undecided => self.note_due(id),
                 verdict => self.conclude(id, verdict, step),
@@ -94,14 +95,21 @@ impl ListState {
                 continue;
             }
             ballot.votes.remove(&member);
-            if let Some(silence) = ballot.silence_mut() {
-                silence.drop_out(member, now);
-            }
+            ballot.drop_out_of_silence(member, now);
             self.reschedule(*id, before);
         }
         // Only then is decided what follows, so that no ballot sees half of it.
         for id in open {
             self.settle(id, step);
+        }
+    }
+
+    /// A member can say nothing any more, neither hold nor object: to the ballots that silence decides it is absent.
+    pub(super) fn fall_silent(&mut self, member: MemberId) {
+        for id in self.open.values() {
+            if let Some(silence) = self.ballots.get_mut(id).and_then(Ballot::silence_mut) {
+                silence.acknowledged.remove(&member);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::list::EntryId;
 use crate::list::apply::Step;
 use crate::list::ballot::{Ballot, BallotState, Procedure};
 use crate::list::command::{Motion, Table};
@@ -34,6 +35,10 @@ impl ListState {
             self.roster.voters().keys().copied().filter(|voter| Some(*voter) != motion.excluded()).collect();
         if electorate.is_empty() {
             return Err(Refusal::NoElectorate);
+        }
+        // Or whoever is to go would keep the matter occupied: table, withdraw and table again.
+        if motion.excluded() == Some(member) {
+            return Err(Refusal::NotInElectorate(member));
         }
         // Nothing is refused from here on.
         let id = step.checked.payload_hash();
@@ -70,7 +75,7 @@ impl ListState {
     fn procedure(&self, motion: &Motion, member: MemberId, step: &Step<'_>) -> Procedure {
         let rules = self.roster.rules();
         if let Motion::Delist { entry, .. } = motion
-            && self.entries.get(entry).is_some_and(|entry| entry.proposer == member || entry.all_measures_ended())
+            && self.is_for_reverse_silence(entry, member)
         {
             let days = rules.reverse_silence_days;
             return Procedure::ReverseSilence { days, until: crate::calendar::days_after(self.list_time, days) };
@@ -82,6 +87,11 @@ impl ListState {
                 Procedure::Silence(Box::new(SilenceState::tabled(rule, member, tabled)))
             }
         }
+    }
+
+    /// Whether reverse silence delists an entry: at its proposer's motion, or once every measure has ended.
+    pub(super) fn is_for_reverse_silence(&self, entry: &EntryId, member: MemberId) -> bool {
+        self.entries.get(entry).is_some_and(|entry| entry.proposer == member || entry.all_measures_ended())
     }
 
     pub(super) fn acknowledgement(&self, step: &Step<'_>) -> Acknowledged {

@@ -1,20 +1,37 @@
-//! Random attempts by members that lie, repeat and reorder: what is tried, and the submission that it makes.
+//! Random attempts by members that lie, repeat, reorder and go silent: what is tried, and the submission that it makes.
 
 use proptest::prelude::*;
 
 use crate::canonical::Hex32;
 use crate::dsse::Envelope;
-use crate::list::{BallotId, Choice, Command, CommandId, Submission};
+use crate::list::{BallotId, Choice, Command, CommandId, EntryId, Ground, Motion, Submission};
 use crate::member::MemberId;
-use crate::testing::{Federation, MemberKeys, ballot_id, command_id, proposal_id, public_text};
+use crate::rule::{BallotKind, Rule};
+use crate::testing::{
+    Federation, MemberKeys, Say, ballot_id, command_id, measure, member, proposal_id, public_text, roster_member,
+    statement_text,
+};
 use crate::timestamp::Timestamp;
+
+/// Who may be admitted, and the places of their keys.
+pub(super) const NEWCOMERS: [(&str, usize); 2] = [("NZ", 40), ("OPCW", 41)];
+
+/// The rules that the federations of these tests have, and change to.
+pub(super) const RULES: [&str; 6] = [
+    "quorum(1/2)",
+    "quorum(2/3)",
+    "unanimity",
+    "no_objection(period=2,notice=1)",
+    "no_objection(period=3,notice=2,presence=1/2,closing=9,hold=1,extension=1)",
+    "no_objection(period=4,notice=4,presence=1/1,closing=0,hold=2,extension=0)",
+];
 
 /// What somebody tries. Numbers pick among what there is, wrapping around.
 #[derive(Debug, Clone)]
 pub(super) enum Act {
     Table {
         who: usize,
-        proposal: u64,
+        motion: Tried,
     },
     TableOfAnother {
         who: usize,
@@ -30,14 +47,49 @@ pub(super) enum Act {
         who: usize,
         ballot: usize,
     },
+    Procedure {
+        who: usize,
+        ballot: usize,
+        what: u8,
+        other: usize,
+    },
+    Entry {
+        who: usize,
+        entry: u32,
+        what: u8,
+        name: u8,
+    },
+    Revoke {
+        who: usize,
+        decision: bool,
+        node: bool,
+    },
     Attest {
         who: usize,
         seconds: i64,
+    },
+    /// Everybody says that so much more has passed.
+    Pass {
+        minutes: i64,
     },
     /// Hands in again what was handed in before, accepted or not.
     Repeat {
         which: usize,
     },
+}
+
+/// What somebody tables.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Tried {
+    List(u64),
+    Amend(u32, u64),
+    Delist(u32, Ground),
+    Merge(u32, u32),
+    Suspend(usize),
+    Readmit(usize),
+    Expel(usize),
+    Admit(usize),
+    Rule(BallotKind, usize),
 }
 
 /// Which vote a vote says it corrects.
@@ -56,10 +108,12 @@ pub(super) enum Fault {
     None,
     /// The right member's other key.
     OtherPurpose,
-    /// The next member's key.
+    /// Another member's key.
     OtherMember,
     /// A key that nobody has.
     Stranger,
+    /// The right key and a stranger's.
+    OneTooMany,
     /// A bit of the signature.
     BentSignature,
     /// A bit of the payload, after signing.
@@ -79,31 +133,61 @@ impl Fault {
     }
 }
 
+fn tried() -> impl Strategy<Value = Tried> {
+    let (entry, who) = (1..4_u32, 0..9_usize);
+    let ground = prop::sample::select(Ground::ALL.to_vec());
+    let kind = prop::sample::select(BallotKind::ALL.to_vec());
+    prop_oneof![
+        12 => (0..4_u64).prop_map(Tried::List),
+        2 => (entry.clone(), 0..4_u64).prop_map(|(entry, proposal)| Tried::Amend(entry, proposal)),
+        3 => (entry.clone(), ground).prop_map(|(entry, ground)| Tried::Delist(entry, ground)),
+        1 => (entry.clone(), entry).prop_map(|(entry, into)| Tried::Merge(entry, into)),
+        2 => who.clone().prop_map(Tried::Suspend),
+        2 => who.clone().prop_map(Tried::Readmit),
+        1 => who.clone().prop_map(Tried::Expel),
+        1 => who.prop_map(Tried::Admit),
+        1 => (kind, 0..RULES.len()).prop_map(|(kind, rule)| Tried::Rule(kind, rule)),
+    ]
+}
+
 pub(super) fn attempts() -> impl Strategy<Value = Vec<(Act, Fault)>> {
-    let who = 0..7_usize;
-    let ballot = prop_oneof![6 => 0..4_usize, 1 => any::<usize>()];
-    let choice = prop_oneof![5 => Just(Choice::Yes), 2 => Just(Choice::No), 1 => Just(Choice::Abstain)];
+    let who = 0..9_usize;
+    let ballot = prop_oneof![6 => 0..6_usize, 1 => any::<usize>()];
+    let choice = prop_oneof![6 => Just(Choice::Yes), 2 => Just(Choice::No), 1 => Just(Choice::Abstain)];
     let replaces = prop_oneof![
         8 => Just(Replaces::Nothing),
         3 => Just(Replaces::Standing),
         1 => any::<usize>().prop_map(Replaces::Any),
     ];
+    let minutes = prop_oneof![
+        3 => 1..1_500_i64,
+        3 => 1_500..9_000_i64,
+        1 => 9_000..60_000_i64,
+    ];
     let act = prop_oneof![
-        4 => (who.clone(), 0..3_u64).prop_map(|(who, proposal)| Act::Table { who, proposal }),
+        8 => (who.clone(), tried()).prop_map(|(who, motion)| Act::Table { who, motion }),
         1 => (who.clone(), 0..3_u64).prop_map(|(who, proposal)| Act::TableOfAnother { who, proposal }),
         20 => (who.clone(), ballot.clone(), choice, replaces)
             .prop_map(|(who, ballot, choice, replaces)| Act::Vote { who, ballot, choice, replaces }),
+        14 => (who.clone(), ballot.clone(), 0..12_u8, who.clone())
+            .prop_map(|(who, ballot, what, other)| Act::Procedure { who, ballot, what, other }),
+        5 => (who.clone(), 1..4_u32, 0..5_u8, 0..3_u8)
+            .prop_map(|(who, entry, what, name)| Act::Entry { who, entry, what, name }),
+        1 => (who.clone(), any::<bool>(), any::<bool>())
+            .prop_map(|(who, decision, node)| Act::Revoke { who, decision, node }),
         1 => (who.clone(), ballot).prop_map(|(who, ballot)| Act::Withdraw { who, ballot }),
         // Ten years either way, and near misses of the minute.
-        3 => (who.clone(), -315_000_000..315_000_000_i64).prop_map(|(who, seconds)| Act::Attest { who, seconds }),
+        1 => (who.clone(), -315_000_000..315_000_000_i64).prop_map(|(who, seconds)| Act::Attest { who, seconds }),
         2 => (who, -180..180_i64).prop_map(|(who, seconds)| Act::Attest { who, seconds }),
+        4 => minutes.prop_map(|minutes| Act::Pass { minutes }),
         3 => any::<usize>().prop_map(|which| Act::Repeat { which }),
     ];
     let fault = prop_oneof![
-        40 => Just(Fault::None),
+        60 => Just(Fault::None),
         1 => Just(Fault::OtherPurpose),
         1 => Just(Fault::OtherMember),
         1 => Just(Fault::Stranger),
+        1 => Just(Fault::OneTooMany),
         1 => Just(Fault::BentSignature),
         1 => Just(Fault::BentPayload),
         1 => Just(Fault::OtherFederation),
@@ -112,7 +196,7 @@ pub(super) fn attempts() -> impl Strategy<Value = Vec<(Act, Fault)>> {
         1 => Just(Fault::WrongText),
         1 => Just(Fault::SuperfluousOrMissingText),
     ];
-    prop::collection::vec((act, fault), 1..80)
+    prop::collection::vec((act, fault), 1..90)
 }
 
 /// Something that was handed in.
@@ -131,44 +215,93 @@ pub(super) struct Author<'a> {
     pub(super) ballots: Vec<BallotId>,
 }
 
+fn entry(number: u32) -> EntryId {
+    format!("CW-2026-{number:04}").parse().unwrap()
+}
+
 impl Author<'_> {
+    fn member(&self, who: usize) -> MemberId {
+        let voters = self.federation.voters();
+        let everybody: Vec<MemberId> =
+            voters.into_iter().chain(NEWCOMERS.iter().map(|(code, _)| member(code))).collect();
+        everybody[who % everybody.len()]
+    }
+
+    fn ballot(&self, pick: usize) -> BallotId {
+        let never = Hex32(crate::sha256(b"never tabled"));
+        // The last ones first: they are open more often.
+        let count = self.ballots.len();
+        if count == 0 { never } else { self.ballots[count - 1 - pick % count] }
+    }
+
+    fn motion(&self, who: MemberId, tried: Tried) -> Motion {
+        match tried {
+            Tried::List(proposal) => Motion::List { proposal: proposal_id(who, proposal) },
+            Tried::Amend(id, proposal) => Motion::Amend { entry: entry(id), proposal: proposal_id(who, proposal) },
+            Tried::Delist(id, ground) => Motion::Delist { entry: entry(id), ground },
+            Tried::Merge(id, into) => Motion::Merge { entry: entry(id), into: entry(into) },
+            Tried::Suspend(target) => Motion::Suspend { target: self.member(target) },
+            Tried::Readmit(target) => Motion::Readmit { target: self.member(target) },
+            Tried::Expel(target) => Motion::Expel { target: self.member(target) },
+            Tried::Admit(which) => {
+                let (code, n) = NEWCOMERS[which % NEWCOMERS.len()];
+                let mut row = roster_member(n, member(code));
+                row.voting = code != "OPCW";
+                Motion::Admit { member: Box::new(row) }
+            }
+            Tried::Rule(kind, rule) => {
+                let rule: Rule = RULES[rule].parse().unwrap();
+                Motion::ChangeRule { kind, rule }
+            }
+        }
+    }
+
+    /// `standing` tells a member's vote on a ballot, `now` is list time.
     pub(super) fn make(
         &mut self,
         act: &Act,
         fault: Fault,
+        now: Timestamp,
         standing: impl Fn(MemberId, BallotId) -> Option<CommandId>,
-    ) -> Attempt {
+    ) -> Vec<Attempt> {
+        if let Act::Pass { minutes } = act {
+            let time = Timestamp::from_micros(now.as_micros() + minutes * 60_000_000).unwrap();
+            let everybody: Vec<MemberId> =
+                (0..self.federation.voters().len() + NEWCOMERS.len()).map(|who| self.member(who)).collect();
+            return everybody
+                .into_iter()
+                .map(|who| {
+                    let serial = self.made.len() as u64 + 1;
+                    self.finish(self.federation.attest_command(who, time, serial), Fault::None)
+                })
+                .collect();
+        }
         if let Act::Repeat { which } = act
             && !self.made.is_empty()
         {
-            return self.made[which % self.made.len()].clone();
+            return vec![self.made[which % self.made.len()].clone()];
         }
-        let voters = self.federation.voters();
-        let member = |who: usize| voters[who % voters.len()];
         let n = self.made.len() as u64 + 1;
         let serial = match fault {
             Fault::IdOf(earlier) if n > 1 => earlier as u64 % (n - 1) + 1,
             _ => n,
         };
-        let ballot = |pick: usize| {
-            let never = Hex32(crate::sha256(b"never tabled"));
-            if self.ballots.is_empty() { never } else { self.ballots[pick % self.ballots.len()] }
-        };
-        let text = public_text(n);
         let federation = self.federation;
+        let created = federation.genesis.document().created;
+        let say = |who: MemberId, say: Say| say.command(federation.genesis.federation(), command_id(serial), who);
         let command = match *act {
-            Act::Repeat { .. } => federation.attest_command(member(0), federation.genesis.document().created, serial),
-            Act::Table { who, proposal } => federation.table_command(proposal_id(member(who), proposal), &text, serial),
-            Act::TableOfAnother { who, proposal } => {
-                let owner = crate::testing::member("OPCW");
-                let mut command = federation.table_command(proposal_id(owner, proposal), &text, serial);
-                if let Command::Table(table) = &mut command {
-                    table.member = member(who);
-                }
-                command
+            Act::Repeat { .. } | Act::Pass { .. } => federation.attest_command(self.member(0), created, serial),
+            Act::Table { who, motion } => {
+                let who = self.member(who);
+                let motion = self.motion(who, motion);
+                federation.motion_command(who, motion.clone(), &text_of(&motion, n), serial)
             }
-            Act::Vote { who, ballot: pick, choice, replaces } => {
-                let (who, ballot) = (member(who), ballot(pick));
+            Act::TableOfAnother { who, proposal } => {
+                let motion = Motion::List { proposal: proposal_id(member("GB"), proposal) };
+                federation.motion_command(self.member(who), motion, &public_text(n), serial)
+            }
+            Act::Vote { who, ballot, choice, replaces } => {
+                let (who, ballot) = (self.member(who), self.ballot(ballot));
                 let replaces = match replaces {
                     Replaces::Nothing => None,
                     Replaces::Standing => standing(who, ballot),
@@ -176,22 +309,58 @@ impl Author<'_> {
                 };
                 federation.vote_command(who, ballot, choice, replaces, serial)
             }
-            Act::Withdraw { who, ballot: pick } => federation.withdraw_command(member(who), ballot(pick), serial),
+            Act::Withdraw { who, ballot } => federation.withdraw_command(self.member(who), self.ballot(ballot), serial),
+            Act::Procedure { who, ballot, what, other } => {
+                let (who, ballot) = (self.member(who), self.ballot(ballot));
+                say(
+                    who,
+                    match what {
+                        0..=5 => Say::Acknowledge(ballot),
+                        6 | 7 => Say::Hold(ballot),
+                        8 | 9 => Say::Extend(ballot, self.member(other)),
+                        10 => Say::Lift(ballot),
+                        _ => Say::Object(ballot),
+                    },
+                )
+            }
+            Act::Entry { who, entry: id, what, name } => {
+                let (who, id, name) = (self.member(who), entry(id), format!("M{name}"));
+                say(
+                    who,
+                    match what {
+                        0 | 1 => Say::Attach(id, measure(&name)),
+                        2 | 3 => Say::End(id, name),
+                        _ => Say::Review(id),
+                    },
+                )
+            }
+            Act::Revoke { who, decision, node } => say(self.member(who), Say::Revoke(decision, node)),
             Act::Attest { who, seconds } => {
-                let start = federation.genesis.document().created.as_micros();
-                let time = Timestamp::from_micros(start + seconds * 1_000_000).unwrap();
-                federation.attest_command(member(who), time, serial)
+                let time = Timestamp::from_micros(created.as_micros() + seconds * 1_000_000).unwrap();
+                federation.attest_command(self.member(who), time, serial)
             }
         };
-        let is_table = matches!(command, Command::Table(_));
-        if is_table {
-            self.ballots.push(ballot_id(&command));
-        }
-        let submission = spoil(federation, &command, is_table.then_some(text), fault);
+        vec![self.finish(command, fault)]
+    }
+
+    fn finish(&mut self, command: Command, fault: Fault) -> Attempt {
+        let n = self.made.len() as u64 + 1;
+        let text = match &command {
+            Command::Table(table) => {
+                self.ballots.push(ballot_id(&command));
+                Some(text_of(&table.motion, n))
+            }
+            _ => None,
+        };
+        let submission = spoil(self.federation, &command, text, fault);
         let attempt = Attempt { command, fault, submission };
         self.made.push(attempt.clone());
         attempt
     }
+}
+
+fn text_of(motion: &Motion, n: u64) -> crate::list::PublicText {
+    if motion.has_subject() { public_text(n) } else { statement_text(n) }
 }
 
 fn spoil(
@@ -200,18 +369,21 @@ fn spoil(
     mut text: Option<crate::list::PublicText>,
     fault: Fault,
 ) -> Submission {
-    let keys = federation.keys(command.member());
-    let (key, other) = if command.is_deciding() { (&keys.decision, &keys.node) } else { (&keys.node, &keys.decision) };
+    let right = |keys: &MemberKeys| match command {
+        Command::AttestTime(_) => keys.node.clone(),
+        Command::RevokeKeys(_) => keys.recovery.clone(),
+        _ => keys.decision.clone(),
+    };
+    let own = federation.keys(command.member());
     let mut payload = String::from_utf8(command.to_payload()).unwrap();
-    let mut key = key.clone();
+    let key = match fault {
+        Fault::OtherPurpose if matches!(command, Command::AttestTime(_)) => own.decision.clone(),
+        Fault::OtherPurpose => own.node.clone(),
+        Fault::OtherMember => right(&MemberKeys::of(usize::from(command.member() == member("FR")))),
+        Fault::Stranger => right(&MemberKeys::of(90)),
+        _ => right(own),
+    };
     match fault {
-        Fault::OtherPurpose => key = other.clone(),
-        // Beyond the last member there is the stranger.
-        Fault::OtherMember | Fault::Stranger => {
-            let next = federation.voters().iter().position(|m| *m == command.member()).unwrap() + 1;
-            let keys = MemberKeys::of(if fault == Fault::Stranger { 90 } else { next });
-            key = if command.is_deciding() { keys.decision } else { keys.node };
-        }
         Fault::OtherFederation => {
             payload = payload.replace(&federation.genesis.federation().to_string(), &Hex32([3; 32]).to_string());
         }
@@ -221,10 +393,11 @@ fn spoil(
             None => text = Some(public_text(0)),
         },
         Fault::SuperfluousOrMissingText => text = if text.is_some() { None } else { Some(public_text(0)) },
-        Fault::None | Fault::IdOf(_) | Fault::BentSignature | Fault::BentPayload => {}
+        _ => {}
     }
     let mut envelope = Envelope::sign(command.payload_type(), payload.into_bytes(), &key);
     match fault {
+        Fault::OneTooMany => envelope.add_signature(&MemberKeys::of(91).decision),
         Fault::BentSignature => envelope.signatures[0].sig[7] ^= 4,
         Fault::BentPayload => envelope.payload.push(b' '),
         _ => {}

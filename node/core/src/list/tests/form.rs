@@ -279,3 +279,35 @@ fn only_the_originator_tables() {
     assert_eq!(history.refuse(&submission), Refusal::NotTheOriginator(fr()));
     assert_eq!(history.state.accepted_at(command_id(1)), None, "a refused command spends no id");
 }
+
+#[test]
+fn the_largest_command_is_accepted_and_one_byte_more_is_not() {
+    use crate::list::Motion;
+    let mut history = four();
+    let largest = Envelope::MAX_BYTES;
+    // Roots are what makes a command long: they are padded until the envelope has no room for one byte more of payload.
+    let admission = |history: &crate::testing::History, padding: usize| {
+        let mut row = crate::testing::roster_member(40, member("NZ"));
+        row.roots_pem = (0..8).map(|n| "x".repeat((padding + n) / 8)).collect();
+        let motion = Motion::Admit { member: Box::new(row) };
+        history.federation.motion(fr(), motion, 1).0
+    };
+    let (mut padding, mut beyond) = (40_000, 60_000);
+    while beyond - padding > 1 {
+        let middle = (padding + beyond) / 2;
+        if admission(&history, middle).envelope.len() <= largest { padding = middle } else { beyond = middle }
+    }
+    let too_long = admission(&history, padding + 1);
+    assert!(too_long.envelope.len() > largest && too_long.envelope.len() <= largest + 4);
+    assert!(matches!(history.refuse(&too_long), Refusal::Envelope(_)));
+    let longest = admission(&history, padding);
+    assert!(longest.envelope.len() > largest - 4);
+    history.accept(&longest);
+    // To the byte, by a type that nobody knows: the first is read, the second is not.
+    let key = history.federation.keys(fr()).decision.clone();
+    let empty = Envelope::sign("", b"{}".to_vec(), &key).to_bytes().len();
+    let of = |bytes: usize| bare(Envelope::sign(&"x".repeat(bytes - empty), b"{}".to_vec(), &key));
+    assert_eq!(of(largest).envelope.len(), largest);
+    assert!(matches!(history.refuse(&of(largest)), Refusal::UnknownType(_)));
+    assert!(matches!(history.refuse(&of(largest + 1)), Refusal::Envelope(_)));
+}

@@ -182,7 +182,9 @@ fn a_persons_key_proves_that_it_is_held_and_is_nobody_elses() {
 fn a_deciding_command_needs_two_different_people() {
     let mut history = personal();
     let ballot = history.table(fr());
-    let id = history.list(fr());
+    let listed = history.table(fr());
+    history.vote_all(&[fr(), ca(), super::au()], listed, Choice::Yes);
+    let id = history.state.entries_after(None).next().unwrap().id.clone();
     let federation = history.federation.clone();
     let (one, one_again, two, ours) = (person(1), person(2), person(3), decision());
     let commands = [
@@ -220,7 +222,7 @@ fn people_sign_away_neither_themselves_nor_the_rule_alone() {
     let (one, two, ours) = (person(1), person(3), decision());
     let revocation = command(&mut history, Say::RevokePerson(public(&two)));
     assert_eq!(history.refuse(&signed(&revocation, &[&ours, &one, &two])), Refusal::TooFewPeople { member: de() });
-    for say in [Say::Require(false), Say::Enroll("desk-3", public(&person(4)))] {
+    for say in [Say::Enroll("desk-3", public(&person(4))), Say::Require(false)] {
         let proof = matches!(say, Say::Enroll(..)).then(|| person(4));
         let command = command(&mut history, say);
         let mut keys = vec![&ours];

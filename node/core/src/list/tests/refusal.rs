@@ -50,9 +50,10 @@ fn a_correction_names_the_vote_that_stands() {
     let submission = correct(&history, de(), ballot, 11, 12);
     history.accept(&submission);
     assert_eq!(history.ballot(ballot).votes[&de()].choice, Choice::Yes);
-    // The first vote stands no more: a second correction of it is refused, and one of itself never began.
+    // The first vote stands no more: a second correction of it is evidence and does not count, and one of itself never began.
     let submission = correct(&history, de(), ballot, 11, 13);
-    assert_eq!(history.refuse(&submission), Refusal::NothingToReplace(command_id(11)));
+    history.accept(&submission);
+    assert_eq!(history.ballot(ballot).votes[&de()].command, command_id(12));
     let submission = correct(&history, de(), ballot, 14, 14);
     assert_eq!(history.refuse(&submission), Refusal::NothingToReplace(command_id(14)));
     // Nor does a vote on another ballot.

@@ -91,6 +91,7 @@ fn a_key_has_one_owner_for_ever() {
     assert!(matches!(history.refuse_motion(fr(), admit(row)), Refusal::Field { .. }));
     // A key that was replaced.
     history.decide(fr(), replace(de(), replaced(41, 2)));
+    history.federation.keys.insert(de(), MemberKeys::of(41));
     let mut row = roster_member(40, nz());
     row.decision_key = roster_member(1, de()).decision_key;
     in_use(history.refuse_motion(fr(), admit(row)), "decision_key");
