@@ -1,8 +1,9 @@
 //! What waits for another person: enough to carry it out later, and to carry it out twice without doing it twice.
 
 use comity_core::canonical::Hex32;
-use comity_core::list::{BallotId, Choice, CommandId};
-use comity_core::{MemberId, RecordId, VersionId};
+use comity_core::edtf::PartialDate;
+use comity_core::list::{BallotId, Choice, CommandId, EntryId, Measure, MeasureId, Motion};
+use comity_core::{KeyId, MemberId, RecordId, VersionId};
 use comity_store::approvals::ApprovalKind;
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +27,23 @@ pub enum Action {
         proposal: RecordId,
         /// The version that was looked at.
         version: VersionId,
+        /// The entry that is to get its text; nothing where its subject is to be listed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amends: Option<EntryId>,
         /// The command's id.
         command_id: CommandId,
         /// The salt of the public part.
+        salt: Hex32,
+    },
+    /// Lay a motion before all members that comes from no proposal.
+    Motion {
+        /// What is to be decided.
+        motion: Motion,
+        /// The reasons, written for publication.
+        statement: String,
+        /// The command's id.
+        command_id: CommandId,
+        /// The salt of the statement.
         salt: Hex32,
     },
     /// Vote.
@@ -44,14 +59,85 @@ pub enum Action {
         /// The command's id.
         command_id: CommandId,
     },
-    /// Take a tabled proposal back.
+    /// Take a tabled proposal or motion back.
     Withdraw {
-        /// Which.
-        proposal: RecordId,
+        /// The proposal, where it comes from one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposal: Option<RecordId>,
         /// Its ballot.
         ballot: BallotId,
         /// The command's id.
         command_id: CommandId,
+    },
+    /// Stop silence for a time.
+    Hold {
+        /// On which ballot.
+        ballot: BallotId,
+        /// Why, for the other members.
+        reason: String,
+        /// The command's id.
+        command_id: CommandId,
+    },
+    /// Consent to the extension of another member's hold.
+    ExtendHold {
+        /// On which ballot.
+        ballot: BallotId,
+        /// Whose hold.
+        holder: MemberId,
+        /// The command's id.
+        command_id: CommandId,
+    },
+    /// End the own hold.
+    LiftHold {
+        /// On which ballot.
+        ballot: BallotId,
+        /// The command's id.
+        command_id: CommandId,
+    },
+    /// Object.
+    Object {
+        /// To which ballot.
+        ballot: BallotId,
+        /// Why, for the other members.
+        reason: String,
+        /// The command's id.
+        command_id: CommandId,
+    },
+    /// Attach an own measure to an entry.
+    AttachMeasure {
+        /// To which.
+        entry: EntryId,
+        /// What.
+        measure: Box<Measure>,
+        /// The command's id.
+        command_id: CommandId,
+    },
+    /// End an own measure.
+    EndMeasure {
+        /// On which entry.
+        entry: EntryId,
+        /// Which.
+        measure: MeasureId,
+        /// When it ended.
+        ended: PartialDate,
+        /// The command's id.
+        command_id: CommandId,
+    },
+    /// Record that an entry was reviewed and is kept.
+    Review {
+        /// Which.
+        entry: EntryId,
+        /// The command's id.
+        command_id: CommandId,
+    },
+    /// Hand in a command about the member's own keys or people, which somebody drew up elsewhere.
+    Keys {
+        /// The command's media type.
+        payload_type: String,
+        /// The command, exactly.
+        payload: String,
+        /// Signatures of the keys that must prove that they are held.
+        signatures: Vec<KeySignature>,
     },
     /// Apply a policy.
     Policy {
@@ -62,14 +148,32 @@ pub enum Action {
     },
 }
 
+/// A signature that came with a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySignature {
+    /// By which key.
+    pub keyid: KeyId,
+    /// Ed25519, 128 hexadecimal digits.
+    pub sig: String,
+}
+
 impl Action {
     /// Its kind.
     pub const fn kind(&self) -> ApprovalKind {
         match self {
             Self::Share { .. } => ApprovalKind::Share,
             Self::Table { .. } => ApprovalKind::Table,
+            Self::Motion { .. } => ApprovalKind::Motion,
             Self::Vote { .. } => ApprovalKind::Vote,
             Self::Withdraw { .. } => ApprovalKind::Withdraw,
+            Self::Hold { .. } => ApprovalKind::Hold,
+            Self::ExtendHold { .. } => ApprovalKind::ExtendHold,
+            Self::LiftHold { .. } => ApprovalKind::LiftHold,
+            Self::Object { .. } => ApprovalKind::Object,
+            Self::AttachMeasure { .. } | Self::EndMeasure { .. } => ApprovalKind::Measure,
+            Self::Review { .. } => ApprovalKind::Review,
+            Self::Keys { .. } => ApprovalKind::Keys,
             Self::Policy { .. } => ApprovalKind::Policy,
         }
     }
@@ -77,11 +181,87 @@ impl Action {
     /// What it is about.
     pub fn resource(&self) -> String {
         match self {
-            Self::Share { proposal, .. } | Self::Table { proposal, .. } | Self::Withdraw { proposal, .. } => {
-                proposal.to_string()
+            Self::Share { proposal, .. }
+            | Self::Table { proposal, .. }
+            | Self::Withdraw { proposal: Some(proposal), .. } => proposal.to_string(),
+            Self::Motion { motion, .. } => match (motion.entry(), motion.target()) {
+                (Some(entry), _) => entry.to_string(),
+                (None, Some(member)) => format!("member/{member}"),
+                (None, None) => format!("rules/{}", motion.kind()),
+            },
+            Self::Vote { ballot, .. }
+            | Self::Withdraw { ballot, .. }
+            | Self::Hold { ballot, .. }
+            | Self::ExtendHold { ballot, .. }
+            | Self::LiftHold { ballot, .. }
+            | Self::Object { ballot, .. } => ballot.to_string(),
+            Self::AttachMeasure { entry, .. } | Self::EndMeasure { entry, .. } | Self::Review { entry, .. } => {
+                entry.to_string()
             }
-            Self::Vote { ballot, .. } => ballot.to_string(),
+            Self::Keys { .. } => "keys".to_owned(),
             Self::Policy { party, .. } => format!("policy/{party}"),
+        }
+    }
+
+    /// The ballot that it acts on, where that stands already.
+    pub const fn ballot(&self) -> Option<BallotId> {
+        match self {
+            Self::Vote { ballot, .. }
+            | Self::Withdraw { ballot, .. }
+            | Self::Hold { ballot, .. }
+            | Self::ExtendHold { ballot, .. }
+            | Self::LiftHold { ballot, .. }
+            | Self::Object { ballot, .. } => Some(*ballot),
+            _ => None,
+        }
+    }
+
+    /// The proposal that it is about.
+    pub const fn proposal(&self) -> Option<RecordId> {
+        match self {
+            Self::Share { proposal, .. } | Self::Table { proposal, .. } => Some(*proposal),
+            Self::Withdraw { proposal, .. } => *proposal,
+            _ => None,
+        }
+    }
+
+    /// The entry that it is about.
+    pub fn entry(&self) -> Option<&EntryId> {
+        match self {
+            Self::Table { amends, .. } => amends.as_ref(),
+            Self::Motion { motion, .. } => motion.entry(),
+            Self::AttachMeasure { entry, .. } | Self::EndMeasure { entry, .. } | Self::Review { entry, .. } => {
+                Some(entry)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a deciding command is what it comes to: what is done within this member needs none.
+    pub const fn is_command(&self) -> bool {
+        !matches!(self, Self::Share { .. } | Self::Policy { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_under_the_first_rules_reads_still() {
+        let ballot = "ab".repeat(32);
+        for old in [
+            format!(
+                r#"{{"withdraw":{{"proposal":"FR-P-0000000000000000","ballot":"{ballot}","command_id":"{id}"}}}}"#,
+                id = "cd".repeat(16)
+            ),
+            format!(
+                r#"{{"vote":{{"ballot":"{ballot}","choice":"yes","reason":null,"replaces":null,"command_id":"{id}"}}}}"#,
+                id = "cd".repeat(16)
+            ),
+        ] {
+            let action: Action = comity_core::canonical::from_slice(old.as_bytes()).unwrap();
+            assert_eq!(comity_core::canonical::to_vec(&action), old.as_bytes());
         }
     }
 }

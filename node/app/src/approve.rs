@@ -1,8 +1,8 @@
 //! Two people: what one asks for, another approves or refuses, and then it is done.
 
-use comity_core::list::{Choice, Command, PublicText, Submission, TableProposal, Vote, WithdrawBallot};
+use comity_core::dsse::EnvelopeSignature;
+use comity_core::list::{Choice, Motion, Statement};
 use comity_core::proposal::{Proposal, PublicPart};
-use comity_core::view::commitment;
 use comity_core::{SpiffeId, Timestamp, VersionId, Violations};
 use comity_store::approvals::{Approval, ApprovalError, ApprovalState, NewApproval};
 
@@ -11,6 +11,7 @@ use crate::error::{AppError, InternalError};
 use crate::fresh;
 use crate::node::Node;
 use crate::propose::short;
+use crate::signing::Signing;
 
 /// How long something waits for approval, in seconds: two weeks.
 const APPROVAL_SECONDS: i64 = 14 * 24 * 3_600;
@@ -24,6 +25,8 @@ pub struct ApprovalView {
     pub approval: Approval,
     /// What will be done.
     pub action: Action,
+    /// What people sign of it, where this member requires that.
+    pub signing: Option<Signing>,
 }
 
 /// What an approver is shown.
@@ -32,15 +35,20 @@ struct ApprovalDetails<'a> {
     action: &'a Action,
     #[serde(skip_serializing_if = "Option::is_none")]
     proposal: Option<Proposal>,
+    /// What the ballot that it acts on decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    motion: Option<Motion>,
     #[serde(skip_serializing_if = "Option::is_none")]
     public_part: Option<PublicPart>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statement: Option<String>,
 }
 
 /// How an approver decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decided {
-    /// Do it.
-    Yes,
+    /// Do it; with the approver's own signature where this member requires it.
+    Yes(Option<EnvelopeSignature>),
     /// Do not, because.
     No(String),
 }
@@ -53,6 +61,9 @@ impl Node {
         summary: String,
         version: Option<VersionId>,
     ) -> Result<ApprovalView, AppError> {
+        if let Some(prepared) = self.prepare(&action).await? {
+            self.ensure_form(&prepared)?;
+        }
         let now = fresh::now();
         let expires = now.as_micros().saturating_add(APPROVAL_SECONDS * 1_000_000);
         let new = NewApproval {
@@ -67,7 +78,14 @@ impl Node {
             expires: Timestamp::from_micros(expires).unwrap_or(now),
         };
         let approval = self.store.approvals().create(new).await?;
-        Ok(ApprovalView { approval, action })
+        self.view(approval, true).await
+    }
+
+    async fn view(&self, approval: Approval, whole: bool) -> Result<ApprovalView, AppError> {
+        let action = comity_core::canonical::from_slice(&approval.payload)
+            .map_err(|e| InternalError::Corrupt { what: "approval", problem: e.to_string() })?;
+        let signing = self.signing(&approval, &action, whole).await?;
+        Ok(ApprovalView { approval, action, signing })
     }
 
     /// What waits, or all of it, newest first.
@@ -77,7 +95,11 @@ impl Node {
     pub async fn approvals(&self, all: bool, before: Option<u64>, limit: usize) -> Result<Vec<ApprovalView>, AppError> {
         let state = if all { None } else { Some(ApprovalState::Pending) };
         let found = self.store.approvals().list(state, before, limit).await.map_err(InternalError::Store)?;
-        found.into_iter().map(view).collect()
+        let mut views = Vec::with_capacity(found.len());
+        for approval in found {
+            views.push(self.view(approval, false).await?);
+        }
+        Ok(views)
     }
 
     /// One approval.
@@ -86,7 +108,7 @@ impl Node {
     /// There is none.
     pub async fn approval(&self, id: &str) -> Result<ApprovalView, AppError> {
         let found = self.store.approvals().get(id).await.map_err(InternalError::Store)?;
-        view(found.ok_or(AppError::NotFound("approval"))?)
+        self.view(found.ok_or(AppError::NotFound("approval"))?, true).await
     }
 
     /// Everything that an approver needs to see of an action, as JSON: the action, and the document that it is about.
@@ -94,18 +116,20 @@ impl Node {
     /// # Errors
     /// The document is gone, or cannot be read.
     pub async fn approval_details(&self, action: &Action) -> Result<Vec<u8>, AppError> {
-        let mut details = ApprovalDetails { action, proposal: None, public_part: None };
-        match action {
-            Action::Share { proposal, .. } | Action::Table { proposal, .. } | Action::Withdraw { proposal, .. } => {
-                details.proposal = Some(self.own_row(*proposal).await?.proposal);
-            }
-            Action::Vote { ballot, .. } => {
-                let digest = self.consensus.read(|list| list.ballot(ballot).map(|b| b.public_part));
-                if let Some(digest) = digest {
-                    details.public_part = PublicPart::from_json(&self.public_bytes(digest).await?).ok();
-                }
-            }
-            Action::Policy { .. } => {}
+        let mut details = ApprovalDetails { action, proposal: None, motion: None, public_part: None, statement: None };
+        if let Some(proposal) = action.proposal() {
+            details.proposal = Some(self.own_row(proposal).await?.proposal);
+        }
+        let about = self.consensus.read(|list| match (action.ballot(), action.entry()) {
+            (Some(ballot), _) => list.ballot(&ballot).map(|b| (Some(b.motion.clone()), b.public_part)),
+            (None, Some(entry)) => list.entry(entry).map(|e| (None, e.public_part)),
+            (None, None) => None,
+        });
+        if let Some((motion, digest)) = about {
+            let text = self.public_bytes(digest).await?;
+            details.motion = motion;
+            details.public_part = PublicPart::from_json(&text).ok();
+            details.statement = Statement::from_json(&text).ok().map(|s| s.statement);
         }
         Ok(comity_core::canonical::to_vec(&details))
     }
@@ -113,21 +137,40 @@ impl Node {
     /// Decides, and carries out what is approved. What fails on the way can be tried again; what the rules refuse cannot.
     ///
     /// # Errors
-    /// The approver is its author, it is decided already, or it could not be done.
+    /// The approver is its author, it is decided already, a signature is missing, or it could not be done.
     pub async fn decide(&self, approver: &SpiffeId, id: &str, decided: Decided) -> Result<ApprovalView, AppError> {
-        let now = fresh::now();
-        if let Decided::No(reason) = &decided {
-            if reason.chars().count() > REASON_MAX_CHARS {
+        let signature = match decided {
+            Decided::No(reason) if reason.chars().count() > REASON_MAX_CHARS => {
                 return Err(Violations::one("reason", format!("longer than {REASON_MAX_CHARS} characters")).into());
             }
-            return view(self.store.approvals().refuse(id, approver, reason, now).await?);
+            Decided::No(reason) => {
+                let refused = self.store.approvals().refuse(id, approver, &reason, fresh::now()).await?;
+                return self.view(refused, false).await;
+            }
+            Decided::Yes(signature) => signature,
+        };
+        let waiting = self.approval(id).await?;
+        // INVARIANT: nobody is the second person to themselves, and nothing is signed by whoever cannot approve it.
+        if waiting.approval.author.is_same_person(approver) {
+            return Err(ApprovalError::SamePerson { id: id.to_owned() }.into());
         }
-        let claimed = view(self.store.approvals().claim(id, approver, now).await?)?;
-        let outcome = self.carry_out(&claimed, approver).await;
+        // Where it is not pending any more, claiming it says so.
+        let mut people = Vec::new();
+        if waiting.approval.state == ApprovalState::Pending {
+            if let Some(signature) = signature.filter(|_| waiting.signing.is_some()) {
+                self.keep_signature(approver, &waiting, &signature).await?;
+            }
+            people = self.people_signed(&waiting, approver).await?;
+        }
+        let claimed = self.store.approvals().claim(id, approver, fresh::now()).await?;
+        let outcome = self.carry_out(&waiting, approver, people).await;
         match outcome {
-            Ok(outcome) => view(self.store.approvals().finish(id, Ok(outcome)).await?),
+            Ok(outcome) => {
+                let done = self.store.approvals().finish(&claimed.id, Ok(outcome)).await?;
+                self.view(done, false).await
+            }
             // The network may come back: it goes on waiting, and the next approval tries the very same command.
-            Err(error @ AppError::NoQuorum(_)) => {
+            Err(error) if can_be_tried_again(&error) => {
                 self.store.approvals().put_back(id).await?;
                 Err(error)
             }
@@ -138,67 +181,60 @@ impl Node {
         }
     }
 
-    async fn carry_out(&self, view: &ApprovalView, approver: &SpiffeId) -> Result<String, AppError> {
+    async fn carry_out(
+        &self,
+        view: &ApprovalView,
+        approver: &SpiffeId,
+        people: Vec<EnvelopeSignature>,
+    ) -> Result<String, AppError> {
         match &view.action {
-            Action::Share { proposal, version, parties } => self.share(*proposal, *version, parties).await,
+            Action::Share { proposal, version, parties } => return self.share(*proposal, *version, parties).await,
             Action::Policy { party, text } => {
-                self.apply_policy(*party, text.clone(), &view.approval.author, approver).await
+                return self.apply_policy(*party, text.clone(), &view.approval.author, approver).await;
             }
-            Action::Table { proposal, version, command_id, salt } => {
-                let row = self.current(*proposal, Some(*version)).await?;
-                let views = self.store.proposals().views(*proposal, *version).await.map_err(InternalError::Store)?;
-                let views = views.ok_or(AppError::NotFound("proposal"))?;
-                let text =
-                    PublicText { salt: *salt, bytes: comity_core::canonical::to_vec(&row.proposal.public_part()) };
-                let command = Command::Table(TableProposal {
-                    federation: self.genesis.federation(),
-                    command_id: *command_id,
-                    member: self.member(),
-                    proposal: *proposal,
-                    public_part: text.digest(),
-                    commitments: vec![
-                        commitment(views.read_salt, &views.read),
-                        commitment(views.read_sources_salt, &views.read_sources),
-                    ],
-                });
-                let ballot = comity_core::canonical::Hex32(comity_core::sha256(&command.to_payload()));
-                self.submit(&command, Some(text)).await?;
-                self.store.proposals().mark_tabled(*proposal, *version, ballot, fresh::now()).await?;
-                Ok(format!("tabled as ballot {ballot}"))
-            }
-            Action::Vote { ballot, choice, reason, replaces, command_id } => {
-                let command = Command::Vote(Vote {
-                    federation: self.genesis.federation(),
-                    command_id: *command_id,
-                    member: self.member(),
-                    ballot: *ballot,
-                    choice: *choice,
-                    replaces: *replaces,
-                    reason: reason.clone(),
-                });
-                self.submit(&command, None).await?;
-                let state = self.consensus.read(|list| list.ballot(ballot).map(|b| b.state.to_string()));
-                let state = state.unwrap_or_else(|| "open".into());
-                Ok(format!("voted {choice} on ballot {}, which is now {state}", short(&ballot.to_string())))
-            }
-            Action::Withdraw { proposal, ballot, command_id } => {
-                let command = Command::Withdraw(WithdrawBallot {
-                    federation: self.genesis.federation(),
-                    command_id: *command_id,
-                    member: self.member(),
-                    ballot: *ballot,
-                });
-                self.submit(&command, None).await?;
-                self.store.proposals().withdraw(*proposal, fresh::now()).await?;
-                Ok(format!("withdrew {proposal} and ballot {}", short(&ballot.to_string())))
-            }
+            _ => {}
         }
+        let missing = || InternalError::Corrupt { what: "approval", problem: "it comes to no command".into() };
+        let prepared = self.prepare(&view.action).await?.ok_or_else(missing)?;
+        let ballot = comity_core::canonical::Hex32(comity_core::sha256(&prepared.command.to_payload()));
+        let leaf = self.hand_in(prepared, people).await?;
+        match &view.action {
+            Action::Table { proposal, version, .. } => {
+                self.store.proposals().mark_tabled(*proposal, *version, ballot, fresh::now()).await?;
+            }
+            Action::Withdraw { proposal: Some(proposal), .. } => {
+                self.store.proposals().withdraw(*proposal, fresh::now()).await?;
+            }
+            _ => {}
+        }
+        Ok(self.outcome_of(&view.action, ballot, leaf))
     }
 
-    async fn submit(&self, command: &Command, text: Option<PublicText>) -> Result<(), AppError> {
-        let envelope = command.sign(&self.keys.decision).to_bytes();
-        self.consensus.submit(Submission { envelope, public_text: text }).await?;
-        Ok(())
+    /// What was done, in words.
+    fn outcome_of(&self, action: &Action, tabled: comity_core::list::BallotId, leaf: u64) -> String {
+        let state = |ballot: &comity_core::list::BallotId| {
+            let state = self.consensus.read(|list| list.ballot(ballot).map(|b| b.state.to_string()));
+            format!("ballot {}, which is now {}", short(&ballot.to_string()), state.unwrap_or_else(|| "open".into()))
+        };
+        match action {
+            Action::Table { .. } | Action::Motion { .. } => format!("tabled as ballot {tabled}"),
+            Action::Vote { choice, ballot, .. } => format!("voted {choice} on {}", state(ballot)),
+            Action::Withdraw { proposal, ballot, .. } => {
+                let proposal = proposal.map(|p| format!("{p} and ")).unwrap_or_default();
+                format!("withdrew {proposal}ballot {}", short(&ballot.to_string()))
+            }
+            Action::Hold { ballot, .. } => format!("placed a hold on {}", state(ballot)),
+            Action::ExtendHold { ballot, holder, .. } => {
+                format!("consented to the extension of the hold of {holder} on {}", state(ballot))
+            }
+            Action::LiftHold { ballot, .. } => format!("lifted the hold on {}", state(ballot)),
+            Action::Object { ballot, .. } => format!("objected to {}", state(ballot)),
+            Action::AttachMeasure { entry, measure, .. } => format!("attached measure {} to {entry}", measure.id),
+            Action::EndMeasure { entry, measure, .. } => format!("ended measure {measure} on {entry}"),
+            Action::Review { entry, .. } => format!("recorded the review of {entry}"),
+            Action::Keys { .. } => format!("command {leaf} of the log changed this member's keys or people"),
+            Action::Share { .. } | Action::Policy { .. } => String::new(),
+        }
     }
 
     /// Asks that this member vote.
@@ -213,11 +249,8 @@ impl Node {
         reason: Option<String>,
         correct: bool,
     ) -> Result<ApprovalView, AppError> {
-        let ballot = self.ballot(ballot)?;
-        if !matches!(ballot.state, comity_core::list::BallotState::Open) {
-            let (ballot, state) = (ballot.id, ballot.state.to_string());
-            return Err(comity_core::list::Refusal::BallotClosed { ballot, state }.into());
-        }
+        let ballot = self.open_ballot(ballot)?;
+        self.ensure_elector(&ballot)?;
         let standing = ballot.votes.get(&self.member());
         let replaces = match (standing, correct) {
             (Some(vote), true) => Some(vote.command),
@@ -235,17 +268,20 @@ impl Node {
             }
             (None, false) => None,
         };
-        let subject = self.subject_of(ballot.public_part).await?;
-        let summary = format!("vote {choice} on listing {subject} (ballot {})", short(&ballot.id.to_string()));
+        let summary = format!("vote {choice} to {}", self.about(&ballot).await?);
         let action = Action::Vote { ballot: ballot.id, choice, reason, replaces, command_id: fresh::command_id()? };
         self.ask(author, action, summary, None).await
     }
 }
 
-fn view(approval: Approval) -> Result<ApprovalView, AppError> {
-    let action = comity_core::canonical::from_slice(&approval.payload)
-        .map_err(|e| InternalError::Corrupt { what: "approval", problem: e.to_string() })?;
-    Ok(ApprovalView { approval, action })
+/// Whether nothing was decided: the network may come back, or a restart bring the key that is missing.
+fn can_be_tried_again(error: &AppError) -> bool {
+    matches!(
+        error,
+        AppError::NoQuorum(_)
+            | AppError::Exhausted { reason: "TOO_BUSY", .. }
+            | AppError::Precondition { reason: "KEY_NOT_HERE", .. }
+    )
 }
 
 impl From<ApprovalError> for AppError {

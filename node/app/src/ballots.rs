@@ -1,21 +1,25 @@
 //! Ballots, for display.
 
+use comity_core::Timestamp;
 use comity_core::canonical::Hex32;
-use comity_core::list::Ballot;
+use comity_core::list::{Ballot, Refusal};
 use comity_core::proposal::PublicPart;
 
 use crate::error::{AppError, InternalError};
 use crate::node::Node;
+use crate::propose::short;
 
 /// A ballot and the text that was tabled.
 #[derive(Debug, Clone)]
 pub struct BallotView {
     /// How it stands.
     pub ballot: Ballot,
-    /// The public part, exactly.
+    /// The text, exactly; empty once it was erased.
     pub text: Vec<u8>,
-    /// The subject's primary name.
+    /// The primary name of the subject that it is about, where it is about one.
     pub subject: String,
+    /// Now, in list time.
+    pub list_time: Timestamp,
 }
 
 impl Node {
@@ -39,6 +43,24 @@ impl Node {
         }
     }
 
+    /// A ballot that can still be decided.
+    pub(crate) fn open_ballot(&self, digits: &str) -> Result<Ballot, AppError> {
+        let ballot = self.ballot(digits)?;
+        if ballot.is_open() {
+            return Ok(ballot);
+        }
+        let (ballot, state) = (ballot.id, ballot.state.to_string());
+        Err(Refusal::BallotClosed { ballot, state }.into())
+    }
+
+    pub(crate) fn ensure_elector(&self, ballot: &Ballot) -> Result<(), AppError> {
+        if ballot.electorate.contains(&self.member()) {
+            Ok(())
+        } else {
+            Err(Refusal::NotInElectorate(self.member()).into())
+        }
+    }
+
     /// A ballot and its text.
     ///
     /// # Errors
@@ -54,8 +76,11 @@ impl Node {
     /// The list's storage cannot be read.
     pub async fn ballots(&self, open_only: bool, skip: usize, limit: usize) -> Result<Vec<BallotView>, AppError> {
         let ballots: Vec<Ballot> = self.consensus.read(|list| {
-            let all = list.ballots().rev().filter(|b| !open_only || b.state == comity_core::list::BallotState::Open);
-            all.skip(skip).take(limit).cloned().collect()
+            if open_only {
+                list.open_ballots().rev().skip(skip).take(limit).cloned().collect()
+            } else {
+                list.ballots().rev().skip(skip).take(limit).cloned().collect()
+            }
         });
         let mut views = Vec::with_capacity(ballots.len());
         for ballot in ballots {
@@ -64,19 +89,36 @@ impl Node {
         Ok(views)
     }
 
-    async fn with_text(&self, ballot: Ballot) -> Result<BallotView, AppError> {
+    pub(crate) async fn with_text(&self, ballot: Ballot) -> Result<BallotView, AppError> {
         let text = self.public_bytes(ballot.public_part).await?;
-        let subject = subject_name(&text);
-        Ok(BallotView { ballot, text, subject })
+        let subject = self.subject_of(&ballot, &text).await?;
+        let list_time = self.consensus.read(|list| list.list_time());
+        Ok(BallotView { ballot, text, subject, list_time })
     }
 
+    /// The name of whom it is about: its own text's, or that of the entry that it is about.
+    async fn subject_of(&self, ballot: &Ballot, text: &[u8]) -> Result<String, AppError> {
+        let entry = ballot.motion.entry().filter(|_| !ballot.motion.has_subject());
+        let Some(entry) = entry else { return Ok(subject_name(text)) };
+        let digest = self.consensus.read(|list| list.entry(entry).map(|entry| entry.public_part));
+        match digest {
+            Some(digest) => Ok(subject_name(&self.public_bytes(digest).await?)),
+            None => Ok(String::new()),
+        }
+    }
+
+    /// What a ballot is about, in words: `list DOE, Ada (ballot 0123456789)`.
+    pub(crate) async fn about(&self, ballot: &Ballot) -> Result<String, AppError> {
+        let text = self.public_bytes(ballot.public_part).await?;
+        let subject = self.subject_of(ballot, &text).await?;
+        let subject = if subject.is_empty() { subject } else { format!(", {subject}") };
+        Ok(format!("{}{subject} (ballot {})", ballot.motion, short(&ballot.id.to_string())))
+    }
+
+    /// The text with this digest; nothing where it was erased.
     pub(crate) async fn public_bytes(&self, digest: Hex32) -> Result<Vec<u8>, AppError> {
         let text = self.consensus.public_text(digest).await.map_err(InternalError::List)?;
         Ok(text.map(|t| t.bytes).unwrap_or_default())
-    }
-
-    pub(crate) async fn subject_of(&self, digest: Hex32) -> Result<String, AppError> {
-        Ok(subject_name(&self.public_bytes(digest).await?))
     }
 }
 

@@ -1,12 +1,12 @@
-//! The agreed list: entries, how far it is agreed, and the export that proves itself.
+//! The agreed list: entries, and how far it is agreed.
 
 use comity_consensus::cosign::Agreed;
-use comity_core::export::{ExportedCommands, ExportedPublication, ExportedText, ListExport};
-use comity_core::list::{Ballot, Choice, Entry, EntryId};
+use comity_core::genesis::Genesis;
+use comity_core::list::{Entry, EntryId};
 use comity_core::proposal::PublicPart;
 use comity_core::{MemberId, Timestamp};
 
-use crate::error::{AppError, InternalError};
+use crate::error::AppError;
 use crate::node::Node;
 
 /// How long ago a majority may have answered a leader that still counts as one, in milliseconds.
@@ -17,11 +17,11 @@ const QUORUM_AGE_MAX_MS: u64 = 5_000;
 pub struct EntryView {
     /// The entry.
     pub entry: Entry,
-    /// Its text, exactly.
+    /// Its text, exactly; empty where it was erased.
     pub text: Vec<u8>,
     /// Its text, read.
     pub public_part: Option<PublicPart>,
-    /// Whether enough members have cosigned a position that holds it.
+    /// Whether enough members have cosigned a position that holds it as it is now.
     pub agreed: bool,
 }
 
@@ -38,10 +38,14 @@ pub struct ListView {
     pub agreed_publications: u64,
     /// Who cosigned that position.
     pub cosigners: Vec<MemberId>,
+    /// Those who voted at that position and did not.
+    pub cosigners_missing: Vec<MemberId>,
     /// How many must.
     pub cosigners_needed: usize,
     /// List time.
     pub list_time: Timestamp,
+    /// The rules version that is in force.
+    pub rules_version: u32,
     /// Who leads.
     pub leader: Option<MemberId>,
     /// Raft's term.
@@ -51,7 +55,7 @@ pub struct ListView {
 }
 
 impl Node {
-    fn agreed(&self) -> Option<Agreed> {
+    pub(crate) fn agreed(&self) -> Option<Agreed> {
         self.cosigner.agreed().borrow().clone()
     }
 
@@ -59,24 +63,36 @@ impl Node {
     pub fn list_view(&self) -> ListView {
         let agreed = self.agreed();
         let status = self.consensus.status();
+        let agreed_commands = agreed.as_ref().map_or(0, |a| a.heads.commands.checkpoint.size);
+        let (commands, publications, list_time, rules_version, alone, voters) = self.consensus.read(|list| {
+            let voters = std::sync::Arc::clone(list.roster().voters_at(agreed_commands));
+            let alone = list.roster().voters().len() == 1;
+            let (commands, publications) = (list.commands().size(), list.public_log().size());
+            (commands, publications, list.list_time(), list.rules_version(), alone, voters)
+        });
         // A leader that is cut off goes on thinking that it leads: what counts is when a majority last answered it.
-        let alone = self.genesis.voters().count() == 1;
         let cut_off = status.quorum_age_ms.is_some_and(|age| age > QUORUM_AGE_MAX_MS) && !alone;
         let leader = status.leader.filter(|leader| *leader != self.member() || !cut_off);
-        let (commands, publications, list_time) =
-            self.consensus.read(|list| (list.commands().size(), list.public_log().size(), list.list_time()));
+        let cosigners = agreed.as_ref().map(|a| a.cosigners.clone()).unwrap_or_default();
         ListView {
             commands,
             publications,
-            agreed_commands: agreed.as_ref().map_or(0, |a| a.heads.commands.checkpoint.size),
+            agreed_commands,
             agreed_publications: agreed.as_ref().map_or(0, |a| a.heads.public.checkpoint.size),
-            cosigners: agreed.map(|a| a.cosigners).unwrap_or_default(),
-            cosigners_needed: comity_core::genesis::Genesis::cosigners_needed(self.genesis.voters().count()),
+            cosigners_missing: voters.keys().copied().filter(|voter| !cosigners.contains(voter)).collect(),
+            cosigners_needed: Genesis::cosigners_needed(voters.len()),
+            cosigners,
             list_time,
+            rules_version,
             leader,
             term: status.term,
             fork_alarm: self.cosigner.fork_alarm(),
         }
+    }
+
+    /// How many entries are on the list.
+    pub fn listed_count(&self) -> u64 {
+        self.consensus.read(|list| list.entries_after(None).filter(|entry| entry.is_listed()).count() as u64)
     }
 
     /// One entry.
@@ -88,13 +104,15 @@ impl Node {
         self.entry_view(entry).await
     }
 
-    /// Entries by number, after one.
+    /// Entries by number, after one; those that left the list among them, or not.
     ///
     /// # Errors
     /// The list's storage cannot be read.
-    pub async fn entries(&self, after: Option<EntryId>, limit: usize) -> Result<Vec<EntryView>, AppError> {
-        let entries: Vec<Entry> =
-            self.consensus.read(|list| list.entries_after(after.as_ref()).take(limit).cloned().collect());
+    pub async fn entries(&self, after: Option<EntryId>, all: bool, limit: usize) -> Result<Vec<EntryView>, AppError> {
+        let entries: Vec<Entry> = self.consensus.read(|list| {
+            let entries = list.entries_after(after.as_ref()).filter(|entry| all || entry.is_listed());
+            entries.take(limit).cloned().collect()
+        });
         let mut views = Vec::with_capacity(entries.len());
         for entry in entries {
             views.push(self.entry_view(entry).await?);
@@ -104,75 +122,9 @@ impl Node {
 
     async fn entry_view(&self, entry: Entry) -> Result<EntryView, AppError> {
         let text = self.public_bytes(entry.public_part).await?;
-        // INVARIANT: an entry is shown as agreed only where a cosigned position holds it.
-        let agreed = self.agreed().is_some_and(|a| entry.public_leaf < a.heads.public.checkpoint.size);
+        let last = entry.history.last().copied().unwrap_or(entry.public_leaf);
+        // INVARIANT: an entry is shown as agreed only where a cosigned position holds it as it is shown.
+        let agreed = last < self.agreed_publications();
         Ok(EntryView { public_part: PublicPart::from_json(&text).ok(), text, agreed, entry })
     }
-
-    /// The agreed list as a file that proves itself; with the whole command log at the members' depth.
-    ///
-    /// # Errors
-    /// Nothing is agreed yet, or the list's storage cannot be read.
-    pub async fn export_list(&self, include_commands: bool) -> Result<Vec<u8>, AppError> {
-        let agreed = self.agreed().ok_or_else(|| AppError::Precondition {
-            reason: "NOTHING_AGREED",
-            problem: "no position of the list is agreed yet: see `comity list status`".into(),
-        })?;
-        let size = agreed.heads.public.checkpoint.size;
-        let mut publications = Vec::new();
-        for leaf in 0..size {
-            publications.push(self.exported(leaf).await?);
-        }
-        let commands = if include_commands {
-            let mut envelopes = Vec::new();
-            for leaf in 0..agreed.heads.commands.checkpoint.size {
-                envelopes.push(self.envelope(leaf).await?);
-            }
-            Some(ExportedCommands { checkpoint: note(&agreed.heads.commands.to_bytes()), envelopes })
-        } else {
-            None
-        };
-        let export = ListExport {
-            format: ListExport::FORMAT.into(),
-            federation: self.genesis.federation(),
-            checkpoint: note(&agreed.heads.public.to_bytes()),
-            publications,
-            commands,
-        };
-        Ok(export.to_bytes())
-    }
-
-    async fn exported(&self, leaf: u64) -> Result<ExportedPublication, AppError> {
-        let missing = |what| InternalError::Corrupt { what, problem: format!("publication {leaf} has none") };
-        let (bytes, ballot): (Vec<u8>, Ballot) = self
-            .consensus
-            .read(|list| {
-                let bytes = list.publication(leaf)?.to_vec();
-                let publication: comity_core::list::Publication = comity_core::canonical::from_slice(&bytes).ok()?;
-                Some((bytes, list.ballot(&publication.ballot)?.clone()))
-            })
-            .ok_or_else(|| missing("ballot"))?;
-        let text = self.consensus.public_text(ballot.public_part).await.map_err(InternalError::List)?;
-        let text = text.ok_or_else(|| missing("text"))?;
-        let mut votes = Vec::new();
-        for vote in ballot.votes.values().filter(|v| v.choice == Choice::Yes) {
-            votes.push(self.envelope(vote.leaf).await?);
-        }
-        Ok(ExportedPublication {
-            leaf: note(&bytes),
-            public_part: ExportedText::from(&text),
-            tabled_by: self.envelope(ballot.leaf).await?,
-            votes,
-        })
-    }
-
-    async fn envelope(&self, leaf: u64) -> Result<String, AppError> {
-        let envelope = self.consensus.envelope(leaf).await.map_err(InternalError::List)?;
-        let missing = || InternalError::Corrupt { what: "command", problem: format!("leaf {leaf} is missing") };
-        Ok(note(&envelope.ok_or_else(missing)?))
-    }
-}
-
-fn note(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

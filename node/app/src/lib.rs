@@ -1,4 +1,5 @@
-//! The use cases of a node, one file for each: propose, share, table, vote, approve, release, receive, read, review.
+//! The use cases of a node, one file for each: propose, share, table, vote, hold, measure, approve, sign, release, receive, read,
+//! watch, review.
 //!
 //! Stands on core, policy, store and consensus. Knows neither gRPC nor TLS nor protobuf: who calls arrives as a SPIFFE id that the
 //! edge has verified, what is answered are domain types. Time and randomness are drawn here, at the edge of the domain.
@@ -7,23 +8,38 @@ mod action;
 mod approve;
 mod audit;
 mod ballots;
+mod commands;
 mod cursor;
 mod entries;
 mod error;
+mod export;
 mod fresh;
+mod keys;
+mod measures;
+mod members;
+mod motions;
 mod node;
 mod policies;
 mod propose;
+mod publications;
+mod reading;
 mod receive;
 mod release;
+mod signing;
+mod silence;
 mod timekeeping;
+mod watch;
 
-pub use action::Action;
+pub use action::{Action, KeySignature};
 pub use approve::{ApprovalView, Decided};
 pub use ballots::BallotView;
 pub use entries::{EntryView, ListView};
 pub use error::{AppError, InternalError};
-pub use node::{Keys, Node, PeerHealth};
+pub use members::{MemberView, MembersView};
+pub use node::{Keys, Node, NodeParts, PeerHealth};
 pub use policies::{PolicyStartError, PolicyView};
 pub use propose::{OwnProposal, ProposalView, ReceivedCopy, Withdrawal};
+pub use publications::PublicationView;
 pub use release::Page;
+pub use signing::Signing;
+pub use watch::{ListWatch, WatchedPublication};

@@ -10,6 +10,7 @@ use comity_consensus::cosign::Cosigner;
 use comity_core::access::{AccessRecord, Outcome, Touched, log_origin};
 use comity_core::genesis::{Genesis, RosterMember};
 use comity_core::release::{Party, PartyStatus};
+use comity_core::roster::{MemberStatus, Roster};
 use comity_core::{MemberId, Timestamp};
 use comity_policy::Policies;
 use comity_store::NationalStore;
@@ -20,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::cursor::Cursors;
 use crate::error::{AppError, InternalError};
 use crate::fresh;
+use crate::watch::Watchers;
 
 /// The incarnation of an access log that was never restored.
 pub(crate) const FIRST_INCARNATION: u64 = 1;
@@ -44,10 +46,42 @@ pub struct PeerHealth {
     pub problem: Option<String>,
 }
 
+/// What a partner's pulls share.
+#[derive(Debug)]
+pub(crate) struct PullLine {
+    /// One pull at a time: numbers are given in order.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+    /// The pulls that may wait for news at one time.
+    pub(crate) waits: Semaphore,
+}
+
+/// What a node is put together from. The policies are those that [`Node::load_policies`] found valid.
+pub struct NodeParts {
+    /// Whose node it is, as its files have it: what holds until the roster names this member.
+    pub own: RosterMember,
+    /// The federation's genesis.
+    pub genesis: Arc<Genesis>,
+    /// The genesis file, exactly: for those who are invited.
+    pub genesis_file: Vec<u8>,
+    /// The national store.
+    pub store: NationalStore,
+    /// The list.
+    pub consensus: Consensus,
+    /// The list's checkpoints.
+    pub cosigner: Cosigner,
+    /// The policies in force.
+    pub policies: Policies,
+    /// Where the officers' copies of them are.
+    pub policy_dir: PathBuf,
+    /// The member's keys.
+    pub keys: Keys,
+}
+
 /// One member's node: its stores, its keys, the list, and who may do what with them.
 pub struct Node {
-    pub(crate) own: RosterMember,
+    own: RosterMember,
     pub(crate) genesis: Arc<Genesis>,
+    genesis_file: Vec<u8>,
     pub(crate) store: NationalStore,
     pub(crate) access_log: AccessLog,
     pub(crate) consensus: Consensus,
@@ -56,11 +90,10 @@ pub struct Node {
     pub(crate) policy_dir: PathBuf,
     pub(crate) keys: Keys,
     pub(crate) cursors: Cursors,
-    /// One pull of a partner at a time: numbers are given in order.
-    pub(crate) outbox_turns: BTreeMap<MemberId, tokio::sync::Mutex<()>>,
-    /// The pulls of a partner that may wait for news at one time.
-    pub(crate) outbox_waits: BTreeMap<MemberId, Semaphore>,
+    /// Grows as partners come: the roster bounds it.
+    pull_lines: Mutex<BTreeMap<MemberId, Arc<PullLine>>>,
     pub(crate) policy_turn: tokio::sync::Mutex<()>,
+    pub(crate) watchers: Arc<Watchers>,
     peers: Mutex<BTreeMap<MemberId, PeerHealth>>,
     started: Timestamp,
     stopping: watch::Sender<bool>,
@@ -73,36 +106,26 @@ impl std::fmt::Debug for Node {
 }
 
 impl Node {
-    /// Puts a node together. The policies are those that [`Node::load_policies`] found valid.
-    #[allow(clippy::too_many_arguments, reason = "called once, by the wiring")]
-    pub fn new(
-        own: RosterMember,
-        genesis: Arc<Genesis>,
-        store: NationalStore,
-        consensus: Consensus,
-        cosigner: Cosigner,
-        policies: Policies,
-        policy_dir: PathBuf,
-        keys: Keys,
-    ) -> Self {
-        let partners = || genesis.members().keys().copied().filter(|m| *m != own.member);
+    /// Puts a node together.
+    pub fn new(parts: NodeParts) -> Self {
         Self {
-            cursors: Cursors::new(keys.node.as_bytes()),
-            outbox_turns: partners().map(|m| (m, tokio::sync::Mutex::new(()))).collect(),
-            outbox_waits: partners().map(|m| (m, Semaphore::new(PULLS_MAX))).collect(),
+            cursors: Cursors::new(parts.keys.node.as_bytes()),
+            pull_lines: Mutex::default(),
             policy_turn: tokio::sync::Mutex::new(()),
+            watchers: Arc::default(),
             peers: Mutex::default(),
             started: fresh::now(),
             stopping: watch::Sender::new(false),
-            policies: ArcSwap::from_pointee(policies),
-            own,
-            genesis,
-            access_log: store.access_log().clone(),
-            store,
-            consensus,
-            cosigner,
-            policy_dir,
-            keys,
+            policies: ArcSwap::from_pointee(parts.policies),
+            own: parts.own,
+            genesis: parts.genesis,
+            genesis_file: parts.genesis_file,
+            access_log: parts.store.access_log().clone(),
+            store: parts.store,
+            consensus: parts.consensus,
+            cosigner: parts.cosigner,
+            policy_dir: parts.policy_dir,
+            keys: parts.keys,
         }
     }
 
@@ -111,14 +134,30 @@ impl Node {
         self.own.member
     }
 
+    /// This member's row: the roster's, or where it is not admitted yet that of its own files.
+    pub fn own(&self) -> RosterMember {
+        let member = self.member();
+        self.roster(|roster| roster.get(member).map(|own| own.row.clone())).unwrap_or_else(|| self.own.clone())
+    }
+
     /// The federation's genesis.
     pub fn genesis(&self) -> &Arc<Genesis> {
         &self.genesis
     }
 
+    /// The genesis file, exactly.
+    pub fn genesis_file(&self) -> &[u8] {
+        &self.genesis_file
+    }
+
     /// The list.
     pub fn consensus(&self) -> &Consensus {
         &self.consensus
+    }
+
+    /// Looks at the roster as it stands on this node. `look` must be short and must not wait.
+    pub fn roster<R>(&self, look: impl FnOnce(&Roster) -> R) -> R {
+        self.consensus.read(|list| look(list.roster()))
     }
 
     /// Signs and keeps checkpoints of the list.
@@ -216,15 +255,38 @@ impl Node {
         log_origin(&self.own.trust_domain, FIRST_INCARNATION)
     }
 
-    /// A partner as the release decision sees it.
+    /// A member or recipient as the release decision sees it.
     pub(crate) fn party(&self, member: MemberId) -> Option<Party> {
-        let roster = self.genesis.member(member)?;
-        Some(Party { member, status: PartyStatus::Active, ceiling: roster.ceiling, voting: roster.voting })
+        self.roster(|roster| {
+            let standing = roster.get(member)?;
+            let status = match standing.status {
+                MemberStatus::Active => PartyStatus::Active,
+                MemberStatus::Suspended => PartyStatus::Suspended,
+                MemberStatus::Expelled => PartyStatus::Expelled,
+            };
+            Some(Party { member, status, ceiling: standing.row.ceiling, voting: standing.row.voting })
+        })
     }
 
-    /// The other members and recipients, with where their nodes listen.
-    pub fn partners(&self) -> impl Iterator<Item = &RosterMember> {
-        self.genesis.members().values().filter(|m| m.member != self.own.member)
+    /// The other members and recipients that take part, with where their nodes listen.
+    pub fn partners(&self) -> Vec<RosterMember> {
+        self.roster(|roster| {
+            let others = roster.active().filter(|standing| standing.row.member != self.member());
+            others.map(|standing| standing.row.clone()).collect()
+        })
+    }
+
+    /// What the pulls of a partner share; nothing for whoever takes no part.
+    pub(crate) fn pull_line(&self, partner: MemberId) -> Option<Arc<PullLine>> {
+        let takes_part = self.party(partner).is_some_and(|party| party.status == PartyStatus::Active);
+        if !takes_part || partner == self.member() {
+            return None;
+        }
+        let mut lines = self.pull_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = lines.entry(partner).or_insert_with(|| {
+            Arc::new(PullLine { turn: tokio::sync::Mutex::new(()), waits: Semaphore::new(PULLS_MAX) })
+        });
+        Some(Arc::clone(line))
     }
 
     /// Notes how a pull went.
@@ -249,6 +311,15 @@ impl Node {
     pub async fn outbox_lag(&self, party: MemberId) -> Result<u64, AppError> {
         let lag = self.store.outbox().lag(party).await.map_err(InternalError::Store)?;
         Ok(lag.queued + lag.last_number.saturating_sub(lag.receipted))
+    }
+
+    /// A partner takes part from now on, or again: what it may have is decided anew when it next pulls.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn welcome(&self, partner: MemberId) -> Result<(), AppError> {
+        self.store.outbox().requeue_everything(partner).await.map_err(InternalError::Store)?;
+        Ok(())
     }
 
     /// How many leaves the access log has.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use comity_core::release::PartyStatus;
 use comity_core::{MemberId, SpiffeId};
 use comity_policy::{InvalidPolicy, PartnerPolicy, Policies};
 use comity_store::NationalStore;
@@ -182,8 +183,9 @@ impl Node {
     }
 
     pub(crate) fn ensure_partner(&self, party: MemberId, field: &str) -> Result<(), AppError> {
-        if party == self.member() || self.genesis.member(party).is_none() {
-            let others: Vec<String> = self.partners().map(|m| m.member.to_string()).collect();
+        let known = self.party(party).is_some_and(|party| party.status != PartyStatus::Expelled);
+        if party == self.member() || !known {
+            let others: Vec<String> = self.partners().iter().map(|m| m.member.to_string()).collect();
             let problem = format!("{party} is not a partner in this federation: expected one of {}", others.join(", "));
             return Err(comity_core::Violations::one(field, problem).into());
         }

@@ -1,6 +1,6 @@
 //! Proposals: drafting, revising, showing; asking to share, table and withdraw.
 
-use comity_core::list::BallotState;
+use comity_core::list::{BallotState, EntryId, Motion};
 use comity_core::proposal::Proposal;
 use comity_core::release::{Action as View, RecordHeader};
 use comity_core::view::{Change, DiscoverView, ItemDocument, ViewName};
@@ -126,12 +126,13 @@ impl Node {
     fn read_document(&self, document: &[u8]) -> Result<Proposal, AppError> {
         let proposal = Proposal::from_json(document)?;
         let mut violations = Violations::default();
-        if proposal.marking.tier > self.own.ceiling {
-            let problem = format!("{} is above this node's accreditation, {}", proposal.marking.tier, self.own.ceiling);
+        let ceiling = self.own().ceiling;
+        if proposal.marking.tier > ceiling {
+            let problem = format!("{} is above this node's accreditation, {ceiling}", proposal.marking.tier);
             violations.push("marking.tier", problem);
         }
         for party in &proposal.marking.releasable_to {
-            if self.genesis.member(*party).is_none() {
+            if self.party(*party).is_none() {
                 violations.push("marking.releasable_to", format!("{party} is not in this federation's roster"));
             }
         }
@@ -217,6 +218,9 @@ impl Node {
             let field = format!("parties[{i}]");
             if let Err(AppError::Invalid(v)) = self.ensure_partner(*party, &field) {
                 v.as_slice().iter().for_each(|v| violations.push(&v.field, &v.description));
+            } else if self.pull_line(*party).is_none() {
+                violations
+                    .push(field, format!("{party} is suspended: nothing is shared with it until it is readmitted"));
             } else if !row.proposal.marking.releasable_to.contains(party) {
                 let problem = format!("marking.releasable_to does not name {party}: edit the proposal's marking first");
                 violations.push(field, problem);
@@ -240,25 +244,32 @@ impl Node {
         Ok(format!("{proposal} is shared with {}, as far as the policy for each allows", names.join(", ")))
     }
 
-    /// Asks that a proposal's public part be laid before all members.
+    /// Asks that a proposal's public part be laid before all members: to list its subject, or to give an entry its text.
     ///
     /// # Errors
-    /// It is tabled or withdrawn, or somebody was faster.
+    /// It is tabled or withdrawn, somebody was faster, or the entry is not on the list.
     pub async fn ask_table(
         &self,
         author: &SpiffeId,
         id: RecordId,
         expected: Option<VersionId>,
+        amends: Option<EntryId>,
     ) -> Result<ApprovalView, AppError> {
         let row = self.current(id, expected).await?;
         ensure_not_withdrawn(&row)?;
         if let Some(ballot) = self.own(row.clone()).ballot {
             return Err(comity_core::list::Refusal::AlreadyTabled(ballot).into());
         }
+        let motion = match amends.clone() {
+            None => Motion::List { proposal: id },
+            Some(entry) => Motion::Amend { entry, proposal: id },
+        };
+        self.consensus.read(|list| list.enactable(&motion))?;
         let name = row.proposal.subject.primary_name();
-        let summary = format!("lay the public part of {id} ({name}) before all members, to list it");
+        let aim = amends.as_ref().map_or("list it".to_owned(), |entry| format!("amend {entry}"));
+        let summary = format!("lay the public part of {id} ({name}) before all members, to {aim}");
         let (command_id, salt) = (fresh::command_id()?, fresh::salt()?);
-        let action = Action::Table { proposal: id, version: row.version, command_id, salt };
+        let action = Action::Table { proposal: id, version: row.version, amends, command_id, salt };
         self.ask(author, action, summary, Some(row.version)).await
     }
 
@@ -278,7 +289,7 @@ impl Node {
         match open {
             Some((ballot, BallotState::Open)) => {
                 let summary = format!("take {id} back from the members, ballot {}", short(&ballot.to_string()));
-                let action = Action::Withdraw { proposal: id, ballot, command_id: fresh::command_id()? };
+                let action = Action::Withdraw { proposal: Some(id), ballot, command_id: fresh::command_id()? };
                 Ok(Withdrawal::Waits(Box::new(self.ask(author, action, summary, Some(row.version)).await?)))
             }
             Some((_, state)) => Err(AppError::Precondition {

@@ -2,7 +2,7 @@
 
 use comity_core::access::Touched;
 use comity_core::canonical::from_slice;
-use comity_core::dsse::Envelope;
+use comity_core::dsse::{Envelope, PublicKey};
 use comity_core::merkle::MerkleLog;
 use comity_core::view::{Change, DiscoverView, ReceiptStatement, SealedItem, sign_receipt, verify_page};
 use comity_core::{MemberId, Violations};
@@ -33,10 +33,11 @@ impl Node {
         next_cursor: Vec<u8>,
     ) -> Result<Vec<u8>, AppError> {
         let refuse = |problem: String| AppError::from(Violations::one("page", problem));
-        let roster = self.genesis.member(from).ok_or(AppError::NotFound("partner"))?;
+        self.pull_line(from).ok_or(AppError::NotFound("partner"))?;
+        let (node_key, ceiling) = (self.node_key_of(from)?, self.own().ceiling);
         let envelope = Envelope::from_bytes(page).map_err(|e| refuse(e.to_string()))?;
         let federation = self.genesis.federation();
-        let (statement, read) = verify_page(&envelope, &items, &roster.node_key.0, federation, from, self.member())
+        let (statement, read) = verify_page(&envelope, &items, &node_key.0, federation, from, self.member())
             .map_err(|e| refuse(e.to_string()))?;
         let mut tree = MerkleLog::default();
         items.iter().for_each(|item| tree.append(item.leaf()));
@@ -47,7 +48,7 @@ impl Node {
                 let discover = documents.first().map_or("", |d| d.text.as_str());
                 let discover: DiscoverView = from_slice(discover.as_bytes()).map_err(|e| refuse(e.to_string()))?;
                 // INVARIANT: nothing above this node's accreditation is stored on it.
-                if discover.marking.tier > self.own.ceiling {
+                if discover.marking.tier > ceiling {
                     return Err(refuse(format!("{} is above this node's accreditation", item.record)));
                 }
                 version = Some(discover.version);
@@ -83,6 +84,23 @@ impl Node {
             received_at: fresh::now(),
         };
         Ok(sign_receipt(&receipt, &self.keys.node).to_bytes())
+    }
+}
+
+impl Node {
+    /// The key with which a partner's node signs what it says.
+    pub(crate) fn node_key_of(&self, partner: MemberId) -> Result<PublicKey, AppError> {
+        let known = self.roster(|roster| roster.get(partner).map(|s| (s.row.node_key, s.node_revoked)));
+        match known {
+            None => Err(AppError::NotFound("partner")),
+            Some((key, false)) => Ok(key),
+            Some((_, true)) => Err(AppError::Precondition {
+                reason: "KEY_REVOKED",
+                problem: format!(
+                    "the node key of {partner} was revoked: nothing that it signs counts until it is replaced"
+                ),
+            }),
+        }
     }
 }
 

@@ -45,10 +45,9 @@ impl Node {
     /// # Errors
     /// The cursor is not one that this node gave to this partner.
     pub async fn pull(&self, partner: MemberId, cursor: &[u8], wait: Duration) -> Result<Option<Page>, AppError> {
-        // Strangers do not get here: TLS admits members' nodes only.
-        let turn = self.outbox_turns.get(&partner).ok_or(AppError::NotFound("partner"))?;
-        let waits = self.outbox_waits.get(&partner).ok_or(AppError::NotFound("partner"))?;
-        let _waiting = waits.try_acquire().map_err(|_| AppError::Exhausted {
+        // INVARIANT: whoever is suspended or expelled is given nothing. Strangers do not get here: TLS admits members' nodes only.
+        let line = self.pull_line(partner).ok_or(AppError::NotFound("partner"))?;
+        let _waiting = line.waits.try_acquire().map_err(|_| AppError::Exhausted {
             reason: "TOO_MANY_PULLS",
             problem: "too many of your pulls wait here already: let one end first".into(),
         })?;
@@ -62,7 +61,9 @@ impl Node {
             // Marked as seen before looking, so that news in between is not slept through.
             news.borrow_and_update();
             {
-                let _turn = turn.lock().await;
+                let _turn = line.turn.lock().await;
+                // It may have been suspended while it waited.
+                self.pull_line(partner).ok_or(AppError::NotFound("partner"))?;
                 if let Some(page) = self.next_page(partner, has).await? {
                     return Ok(Some(page));
                 }
@@ -235,9 +236,10 @@ impl Node {
     /// It is not the partner's, or not about what it was given.
     pub async fn acknowledge(&self, partner: MemberId, receipt: &[u8]) -> Result<(), AppError> {
         let refuse = |problem: String| AppError::from(Violations::one("receipt", problem));
-        let roster = self.genesis.member(partner).ok_or(AppError::NotFound("partner"))?;
+        self.pull_line(partner).ok_or(AppError::NotFound("partner"))?;
+        let node_key = self.node_key_of(partner)?;
         let envelope = Envelope::from_bytes(receipt).map_err(|e| refuse(e.to_string()))?;
-        let statement = verify_receipt(&envelope, &roster.node_key.0).map_err(|e| refuse(e.to_string()))?;
+        let statement = verify_receipt(&envelope, &node_key.0).map_err(|e| refuse(e.to_string()))?;
         let about_us = statement.federation == self.genesis.federation()
             && statement.from == self.member()
             && statement.to == partner;

@@ -14,6 +14,16 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The federation's genesis file.
     pub genesis: PathBuf,
+    /// Which of the member's nodes this is, from 1: the next one takes the place of a machine that was lost.
+    #[serde(default = "default_incarnation")]
+    pub incarnation: u32,
+    /// A list at the members' depth that `comity member join` verified: whom a node trusts and hears that joins later than the
+    /// genesis, until it holds the list itself.
+    #[serde(default)]
+    pub bootstrap: Option<PathBuf>,
+    /// This member's own row, as `comity member join` wrote it, for a node that starts before its member is admitted.
+    #[serde(default)]
+    pub member_file: Option<PathBuf>,
     /// One Cedar file for each partner, written by `comity policy apply`.
     pub policy_dir: PathBuf,
     /// The node's certificate.
@@ -102,11 +112,24 @@ pub struct Consensus {
     pub election_min_ms: u64,
     /// The longest.
     pub election_max_ms: u64,
+    /// After how many entries of the log a snapshot is made.
+    pub snapshot_every_entries: u64,
+    /// How many entries before a snapshot stay in the log.
+    pub keep_entries: u64,
+    /// After how long a command that is known and not decided is handed in again, in milliseconds.
+    pub resubmit_ms: u64,
 }
 
 impl Default for Consensus {
     fn default() -> Self {
-        Self { heartbeat_ms: 150, election_min_ms: 800, election_max_ms: 1_600 }
+        Self {
+            heartbeat_ms: 150,
+            election_min_ms: 800,
+            election_max_ms: 1_600,
+            snapshot_every_entries: 20_000,
+            keep_entries: 5_000,
+            resubmit_ms: 2_000,
+        }
     }
 }
 
@@ -156,6 +179,9 @@ impl Default for AccessLog {
     }
 }
 
+fn default_incarnation() -> u32 {
+    1
+}
 fn default_connections() -> usize {
     1_024
 }
@@ -253,6 +279,9 @@ impl Config {
         ] {
             *path = folder.join(&*path);
         }
+        for path in [&mut self.bootstrap, &mut self.member_file].into_iter().flatten() {
+            *path = folder.join(&*path);
+        }
         self
     }
 
@@ -291,6 +320,19 @@ impl Config {
                 "expected heartbeat_ms >= 10, election_min_ms >= 2 * heartbeat_ms, election_max_ms > election_min_ms"
                     .into(),
             );
+        }
+        if !(100..=10_000_000).contains(&c.snapshot_every_entries)
+            || c.keep_entries > 10_000_000
+            || !(100..=600_000).contains(&c.resubmit_ms)
+        {
+            return value(
+                "consensus",
+                "expected snapshot_every_entries 100 to 10000000, keep_entries 0 to 10000000, resubmit_ms 100 to 600000"
+                    .into(),
+            );
+        }
+        if !(1..=comity_core::roster::MAX_INCARNATION).contains(&self.incarnation) {
+            return value("incarnation", format!("expected 1 to {}", comity_core::roster::MAX_INCARNATION));
         }
         if !(1..=30_000).contains(&self.exchange.wait_ms) {
             return value("exchange.wait_ms", "expected 1 to 30000".into());
@@ -391,6 +433,8 @@ mod tests {
             ("[keys]", "[health]\nlisten = \"0.0.0.0:1\"\n[keys]", "health.listen"),
             ("[keys]", "[consensus]\nheartbeat_ms = 900\n[keys]", "consensus"),
             ("[keys]", "[exchange]\nwait_ms = 90000\n[keys]", "exchange.wait_ms"),
+            ("[keys]", "[consensus]\nsnapshot_every_entries = 1\n[keys]", "consensus"),
+            ("data_dir", "incarnation = 0\n        data_dir", "incarnation"),
         ] {
             let error = load(&GOOD.replace(from, to), &[]).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use comity_app::{InternalError, Keys, PolicyStartError};
 use comity_consensus::cosign::CosignError;
 use comity_core::dsse::PublicKey;
+use comity_core::export::{ListExport, UnprovenExport};
 use comity_core::genesis::{Genesis, RosterMember};
+use comity_core::list::ListState;
 use comity_core::{KeyId, MemberId, Role, Violations};
 use comity_identity::tls::TlsSetupError;
 use comity_identity::{
@@ -50,8 +52,26 @@ pub enum StartError {
         /// Who is.
         known: String,
     },
-    /// A root of the genesis is no certificate.
-    #[error("genesis: roots_pem of {member}: not a PEM certificate")]
+    /// The list that the node begins with.
+    #[error("bootstrap {path}: {source}")]
+    Bootstrap {
+        /// Which file.
+        path: PathBuf,
+        /// Why it proves nothing.
+        source: Box<UnprovenExport>,
+    },
+    /// A file of a node that joins.
+    #[error("{setting} {path}: {problem}: run `comity member join` again")]
+    Joining {
+        /// Which setting.
+        setting: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A root of the roster is no certificate.
+    #[error("roster: roots_pem of {member}: not a PEM certificate")]
     Root {
         /// Whose.
         member: MemberId,
@@ -143,8 +163,10 @@ pub enum StartError {
 pub struct Materials {
     /// The genesis.
     pub genesis: Arc<Genesis>,
-    /// This member, as the genesis has it.
+    /// This member, as the genesis has it; as the list has it that the node begins with; or as it is to be admitted.
     pub own: RosterMember,
+    /// The list that the node begins with, where it joins later than the genesis.
+    pub bootstrap: Option<Arc<ListState>>,
     /// The node's certificate.
     pub credentials: Credentials,
     /// Whom it trusts: each member's roots for that member alone.
@@ -163,17 +185,24 @@ impl Materials {
         let bytes = std::fs::read(&path).map_err(|source| StartError::GenesisFile { path: path.clone(), source })?;
         let genesis =
             Genesis::from_bytes(&bytes).map_err(|source| StartError::Genesis { path: path.clone(), source })?;
-        let own = genesis.member(config.member).cloned().ok_or_else(|| StartError::NotInGenesis {
-            member: config.member,
-            path: path.clone(),
-            known: genesis.members().keys().map(MemberId::to_string).collect::<Vec<_>>().join(", "),
-        })?;
-        let trust = SharedTrust::new(TrustStore::new(&anchors(&genesis)?)?);
+        let genesis = Arc::new(genesis);
+        let bootstrap = config.bootstrap.as_deref().map(|path| bootstrap(path, &genesis)).transpose()?;
+        let own = own_row(config, &genesis, bootstrap.as_deref(), &path)?;
+        let mut rows: Vec<&RosterMember> = match &bootstrap {
+            Some(list) => list.roster().active().map(|standing| &standing.row).collect(),
+            None => genesis.members().values().collect(),
+        };
+        if rows.iter().all(|row| row.member != own.member) {
+            rows.push(&own);
+        }
+        let trust = SharedTrust::new(TrustStore::new(&anchors(&rows)?)?);
         let credentials = Credentials::load(&config.tls.certificate, &config.tls.key)?;
         check_certificate(&config.tls.certificate, &credentials, &own)?;
-        let node = key("keys.node", &config.keys.node, own.node_key, own.member)?;
-        let decision = key("keys.decision", &config.keys.decision, own.decision_key, own.member)?;
-        Ok(Self { genesis: Arc::new(genesis), own, credentials, trust, decision, node })
+        // Once the node holds a list, the roster in it says which keys count: they may have been rotated since.
+        let begins = !config.data_dir.join("consensus.db").exists();
+        let node = key("keys.node", &config.keys.node, own.node_key, own.member, begins)?;
+        let decision = key("keys.decision", &config.keys.decision, own.decision_key, own.member, begins)?;
+        Ok(Self { genesis, own, bootstrap, credentials, trust, decision, node })
     }
 
     /// The signing keys.
@@ -182,9 +211,46 @@ impl Materials {
     }
 }
 
-fn anchors(genesis: &Genesis) -> Result<Vec<MemberAnchors>, StartError> {
+/// The list that a node begins with, replayed and verified once more: the file may have been changed since.
+fn bootstrap(path: &Path, genesis: &Arc<Genesis>) -> Result<Arc<ListState>, StartError> {
+    let unreadable = |e: std::io::Error| {
+        let (setting, path) = ("bootstrap", path.to_owned());
+        StartError::Joining { setting, path, problem: e.to_string() }
+    };
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let (list, _) = ListExport::replay(&bytes, genesis)
+        .map_err(|source| StartError::Bootstrap { path: path.to_owned(), source: Box::new(source) })?;
+    Ok(Arc::new(list))
+}
+
+/// This member's row: from the genesis, from the list, or from the file of its own that awaits admission.
+fn own_row(
+    config: &Config,
+    genesis: &Genesis,
+    list: Option<&ListState>,
+    path: &Path,
+) -> Result<RosterMember, StartError> {
+    let listed = list.and_then(|list| list.roster().get(config.member));
+    let listed = listed.filter(|standing| standing.incarnation == config.incarnation).map(|standing| &standing.row);
+    if let Some(row) = listed.or_else(|| genesis.member(config.member).filter(|_| config.incarnation == 1)) {
+        return Ok(row.clone());
+    }
+    let Some(file) = &config.member_file else {
+        return Err(StartError::NotInGenesis {
+            member: config.member,
+            path: path.to_owned(),
+            known: genesis.members().keys().map(MemberId::to_string).collect::<Vec<_>>().join(", "),
+        });
+    };
+    let fail = |problem: String| StartError::Joining { setting: "member_file", path: file.clone(), problem };
+    let bytes = std::fs::read(file).map_err(|e| fail(e.to_string()))?;
+    let row: RosterMember = comity_core::canonical::from_slice(&bytes).map_err(|e| fail(e.to_string()))?;
+    if row.member == config.member { Ok(row) } else { Err(fail(format!("it is the row of {}", row.member))) }
+}
+
+fn anchors(rows: &[&RosterMember]) -> Result<Vec<MemberAnchors>, StartError> {
     let mut all = Vec::new();
-    for member in genesis.members().values() {
+    for member in rows {
         let mut roots_der = Vec::new();
         for pem in &member.roots_pem {
             let der = CertificateDer::from_pem_slice(pem.as_bytes());
@@ -216,10 +282,11 @@ fn key(
     path: &Path,
     expected: PublicKey,
     member: MemberId,
+    begins: bool,
 ) -> Result<SigningKeyFile, StartError> {
     let key = SigningKeyFile::load(path)?;
     let (found, expected) = (KeyId::of(&key.verifying_key()), KeyId::of(&expected.0));
-    if found != expected {
+    if found != expected && begins {
         return Err(StartError::WrongKey { setting, path: path.to_owned(), found, expected, member });
     }
     Ok(key)

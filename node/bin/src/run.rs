@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use comity_api::{Front, ListenerLimits, cosign_forever, pull_forever};
-use comity_app::Node;
+use comity_app::{Keys, Node};
 use comity_consensus::cosign::Cosigner;
-use comity_consensus::{Consensus, ConsensusConfig, Timing};
+use comity_consensus::{Consensus, ConsensusConfig, Timing, Tuning};
+use comity_core::{KeyId, MemberId};
 use comity_identity::AcceptorLimits;
 use comity_store::NationalStore;
 use tokio::net::TcpListener;
@@ -38,12 +39,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         NationalStore::open(&data.join("national.db"), materials.own.member, materials.genesis.federation()).await?;
     let policies = Node::load_policies(&store, &config.policy_dir).await?;
     let keys = materials.keys();
-    let cosigner =
-        Cosigner::open(data, Arc::clone(&materials.genesis), materials.own.clone(), keys.node.clone()).await?;
+    let cosigner = Cosigner::open(data, materials.own.clone(), keys.node.clone()).await?;
     let consensus = Consensus::open(ConsensusConfig {
         folder: data.clone(),
         genesis: Arc::clone(&materials.genesis),
         member: materials.own.member,
+        incarnation: config.incarnation,
+        bootstrap: materials.bootstrap.clone(),
         credentials: materials.credentials.clone(),
         trust: materials.trust.clone(),
         timing: Timing {
@@ -51,8 +53,15 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
             election_min_ms: config.consensus.election_min_ms,
             election_max_ms: config.consensus.election_max_ms,
         },
+        tuning: Tuning {
+            snapshot_every_entries: config.consensus.snapshot_every_entries,
+            keep_entries: config.consensus.keep_entries,
+            resubmit_ms: config.consensus.resubmit_ms,
+        },
     })
     .await?;
+    cosigner.restore(|size| consensus.roster(|roster| Arc::clone(roster.voters_at(size)))).await?;
+    warn_of_other_keys(&consensus, &keys, materials.own.member);
     // Ports are opened before anything is said to anybody, so that a port in use ends the start.
     let peer_port = bind("peer.listen", &config.peer.listen).await?;
     let operator_port = bind("operator.listen", &config.operator.listen).await?;
@@ -116,6 +125,22 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Says where a key is not the one that the roster names: what it signs is refused by every node.
+fn warn_of_other_keys(consensus: &Consensus, keys: &Keys, member: MemberId) {
+    consensus.roster(|roster| {
+        let Some(standing) = roster.get(member) else { return };
+        for (setting, found, expected) in [
+            ("keys.decision", &keys.decision, standing.row.decision_key),
+            ("keys.node", &keys.node, standing.row.node_key),
+        ] {
+            let (found, expected) = (KeyId::of(&found.verifying_key()), KeyId::of(&expected.0));
+            if found != expected {
+                tracing::warn!(setting, %found, %expected, "the roster names another key: what this one signs is refused, unless this node has yet to catch up");
+            }
+        }
+    });
 }
 
 /// What the node does by itself.

@@ -12,6 +12,7 @@ use comity_core::checkpoint::{Checkpoint, InvalidCheckpoint, SignedCheckpoint};
 use comity_core::export::cosigners_of;
 use comity_core::genesis::{Genesis, RosterMember};
 use comity_core::list::ListState;
+use comity_core::roster::{Voter, Voters};
 use comity_core::{MemberId, Timestamp};
 use ed25519_dalek::SigningKey;
 use sqlx::Row as _;
@@ -92,7 +93,6 @@ pub enum CosignError {
 /// Signs, and keeps what was signed and what is agreed.
 #[derive(Debug)]
 pub struct Cosigner {
-    genesis: Arc<Genesis>,
     own: RosterMember,
     key: SigningKey,
     db: SqlitePool,
@@ -118,12 +118,7 @@ impl Cosigner {
     ///
     /// # Errors
     /// The file cannot be used.
-    pub async fn open(
-        folder: &Path,
-        genesis: Arc<Genesis>,
-        own: RosterMember,
-        key: SigningKey,
-    ) -> Result<Self, CosignError> {
+    pub async fn open(folder: &Path, own: RosterMember, key: SigningKey) -> Result<Self, CosignError> {
         let options = SqliteConnectOptions::new()
             .filename(folder.join("checkpoints.db"))
             .create_if_missing(true)
@@ -133,18 +128,21 @@ impl Cosigner {
         sqlx::raw_sql(SCHEMA).execute(&db).await?;
         let evidence: i64 = sqlx::query("SELECT count(*) FROM fork_evidence").fetch_one(&db).await?.get(0);
         let (agreed, _) = watch::channel(None);
-        let cosigner = Self { genesis, own, key, db, agreed, alarm: AtomicBool::new(evidence > 0) };
-        cosigner.restore().await?;
-        Ok(cosigner)
+        Ok(Self { own, key, db, agreed, alarm: AtomicBool::new(evidence > 0) })
     }
 
-    async fn restore(&self) -> Result<(), CosignError> {
+    /// Takes up what was agreed before this node was restarted, by the voters of that size of the command log.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn restore(&self, voters_at: impl Fn(u64) -> Arc<Voters>) -> Result<(), CosignError> {
         let Some(row) = sqlx::query("SELECT commands, public FROM agreed").fetch_optional(&self.db).await? else {
             return Ok(());
         };
         let read = |bytes: Vec<u8>| SignedCheckpoint::from_bytes(&bytes);
         if let (Ok(commands), Ok(public)) = (read(row.get(0)), read(row.get(1)))
-            && let Some(agreed) = self.judge(Heads { commands, public })
+            && let voters = voters_at(commands.checkpoint.size)
+            && let Some(agreed) = judge(Heads { commands, public }, &voters)
         {
             self.agreed.send_replace(Some(agreed));
         }
@@ -192,7 +190,7 @@ impl Cosigner {
             }
         }
         transaction.commit().await?;
-        let name = Genesis::cosigner_name(&self.own);
+        let name = Genesis::cosigner_name(&self.own.trust_domain);
         heads.commands.cosign(&name, &self.key, at);
         heads.public.cosign(&name, &self.key, at);
         Ok(heads)
@@ -202,18 +200,25 @@ impl Cosigner {
     ///
     /// # Errors
     /// The signature is wrong, or the member signed another root: a fork.
-    pub async fn merge(&self, ours: &mut Heads, theirs: Heads, member: &RosterMember) -> Result<(), CosignError> {
-        let name = Genesis::cosigner_name(member);
+    pub async fn merge(
+        &self,
+        ours: &mut Heads,
+        theirs: Heads,
+        member: MemberId,
+        voter: &Voter,
+    ) -> Result<(), CosignError> {
+        let name = Genesis::cosigner_name(&voter.trust_domain);
+        let unsigned = |source| CosignError::Note { member, source };
+        // A key that was revoked cosigns nothing.
+        let key = voter.node_key.ok_or_else(|| unsigned(InvalidCheckpoint::Unsigned(name.clone())))?;
         for (ours, mut theirs) in [(&mut ours.commands, theirs.commands), (&mut ours.public, theirs.public)] {
-            theirs
-                .verify_cosigner(&name, &member.node_key.0)
-                .map_err(|source| CosignError::Note { member: member.member, source })?;
-            theirs.retain_cosigner(&name, &member.node_key.0);
+            theirs.verify_cosigner(&name, &key.0).map_err(unsigned)?;
+            theirs.retain_cosigner(&name, &key.0);
             let (head, other) = (&ours.checkpoint, &theirs.checkpoint);
             if head.origin == other.origin && head.size == other.size && head.root != other.root {
-                self.keep_evidence(ours, &theirs, member.member).await?;
+                self.keep_evidence(ours, &theirs, member).await?;
                 let (origin, size) = (head.origin.clone(), head.size);
-                return Err(CosignError::Fork { member: member.member, origin, size });
+                return Err(CosignError::Fork { member, origin, size });
             }
             ours.merge(&theirs);
         }
@@ -245,8 +250,8 @@ impl Cosigner {
     ///
     /// # Errors
     /// They cannot be written down.
-    pub async fn settle(&self, heads: Heads) -> Result<bool, CosignError> {
-        let Some(agreed) = self.judge(heads) else { return Ok(false) };
+    pub async fn settle(&self, heads: Heads, voters: &Voters) -> Result<bool, CosignError> {
+        let Some(agreed) = judge(heads, voters) else { return Ok(false) };
         let newer = |known: &Option<Agreed>| {
             known.as_ref().is_none_or(|k| {
                 k.heads.commands.checkpoint.size < agreed.heads.commands.checkpoint.size
@@ -273,14 +278,14 @@ impl Cosigner {
         }
         Ok(true)
     }
+}
 
-    fn judge(&self, heads: Heads) -> Option<Agreed> {
-        let (commands, _) = cosigners_of(&heads.commands, &self.genesis).ok()?;
-        let (public, _) = cosigners_of(&heads.public, &self.genesis).ok()?;
-        let cosigners: Vec<MemberId> = commands.into_iter().filter(|m| public.contains(m)).collect();
-        let needed = Genesis::cosigners_needed(self.genesis.voters().count());
-        (cosigners.len() >= needed).then_some(Agreed { heads, cosigners })
-    }
+/// Whether enough of the voters of that position have cosigned both logs.
+fn judge(heads: Heads, voters: &Voters) -> Option<Agreed> {
+    let (commands, _) = cosigners_of(&heads.commands, voters).ok()?;
+    let (public, _) = cosigners_of(&heads.public, voters).ok()?;
+    let cosigners: Vec<MemberId> = commands.into_iter().filter(|m| public.contains(m)).collect();
+    (cosigners.len() >= Genesis::cosigners_needed(voters.len())).then_some(Agreed { heads, cosigners })
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use comity_core::MemberId;
-use comity_core::genesis::Genesis;
+use comity_core::canonical::Hex32;
+use comity_core::roster::Roster;
 use comity_identity::tls::TlsSetupError;
 use comity_identity::{ConnectorLimits, Credentials, Expectation, MemberConnector, SharedTrust, explain_tls_error};
 use comity_proto::v1::consensus_service_client::ConsensusServiceClient;
@@ -16,7 +17,7 @@ use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
 
 use crate::guard::{AppendAsked, Confirmed, MisledBy};
-use crate::types::{NodeId, Voters};
+use crate::types::NodeId;
 use crate::wire::{AppendResponse, InvalidMessage, MESSAGE_MAX_BYTES, Sender};
 
 /// Waits between attempts to reach a node that cannot be reached, in milliseconds; each is drawn between half and all of it.
@@ -28,21 +29,24 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
-/// Why the channels were not set up.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PeersError {
-    /// The endpoint in the roster is no address.
-    #[error("{member}: `{endpoint}` in the genesis is not an address: expected host:port")]
-    Endpoint {
-        /// Whose.
-        member: MemberId,
-        /// What stands there.
-        endpoint: String,
-    },
-    /// TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsSetupError),
+/// How other nodes are dialled.
+#[derive(Clone)]
+pub(crate) enum Dial {
+    /// Over mutual TLS.
+    Tls { credentials: Credentials, trust: SharedTrust },
+}
+
+impl Dial {
+    fn channel(&self, member: MemberId, endpoint: &Endpoint) -> Result<Channel, TlsSetupError> {
+        match self {
+            Self::Tls { credentials, trust } => {
+                let limits = ConnectorLimits { connect_timeout_ms: 2_000, handshake_timeout_ms: 3_000 };
+                let expectation = Expectation::node_of(member);
+                let connector = MemberConnector::new(credentials, trust.clone(), expectation, limits)?;
+                Ok(endpoint.connect_with_connector_lazy(connector))
+            }
+        }
+    }
 }
 
 /// Why a call to a peer came to nothing.
@@ -68,15 +72,17 @@ pub(crate) enum CallError {
     NoSuchNode(NodeId),
 }
 
-/// The other voting members' nodes.
+/// The other voting members' nodes, as the roster has them.
 #[derive(Clone)]
 pub(crate) struct Peers {
     own: Sender,
-    peers: Arc<BTreeMap<NodeId, Peer>>,
+    dial: Dial,
+    peers: Arc<RwLock<BTreeMap<NodeId, Arc<Peer>>>>,
 }
 
 struct Peer {
     member: MemberId,
+    address: String,
     channel: Channel,
     gate: Mutex<Gate>,
     confirmed: Mutex<Confirmed>,
@@ -92,34 +98,49 @@ struct Gate {
 }
 
 impl Peers {
-    pub(crate) fn new(
-        genesis: &Genesis,
-        voters: &Voters,
-        own: NodeId,
-        credentials: &Credentials,
-        trust: &SharedTrust,
-    ) -> Result<Self, PeersError> {
-        let mut peers = BTreeMap::new();
-        for (node, member) in voters.iter().filter(|(node, _)| *node != own) {
-            let endpoint = genesis.member(member).map(|m| m.endpoint.clone()).unwrap_or_default();
-            let connector = MemberConnector::new(
-                credentials,
-                trust.clone(),
-                Expectation::node_of(member),
-                ConnectorLimits { connect_timeout_ms: 2_000, handshake_timeout_ms: 3_000 },
-            )?;
-            // The connector makes the TLS; the scheme keeps tonic from asking for its own.
-            let channel = Endpoint::from_shared(format!("http://{endpoint}"))
-                .map_err(|_| PeersError::Endpoint { member, endpoint })?
-                .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-                .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-                .keep_alive_while_idle(true)
-                .initial_stream_window_size(STREAM_WINDOW_BYTES)
-                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-                .connect_with_connector_lazy(connector);
-            peers.insert(node, Peer { member, channel, gate: Mutex::default(), confirmed: Mutex::default() });
+    /// Nobody yet: see [`Self::follow`].
+    pub(crate) fn new(federation: Hex32, own: NodeId, dial: Dial) -> Self {
+        Self { own: Sender { federation, node: own }, dial, peers: Arc::default() }
+    }
+
+    /// Reaches the voting members' nodes of a roster from now on, and no others. Where nothing changed for one, neither does
+    /// its channel.
+    pub(crate) fn follow(&self, roster: &Roster) {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let wanted = |node: &NodeId| roster.voters().values().any(|voter| voter.node_id == *node);
+        peers.retain(|node, _| wanted(node));
+        for (member, voter) in roster.voters().iter().filter(|(_, voter)| voter.node_id != self.own.node) {
+            let Some(address) = roster.get(*member).map(|standing| standing.row.endpoint.as_str()) else { continue };
+            if peers.get(&voter.node_id).is_none_or(|peer| peer.address != address) {
+                match self.peer(*member, address) {
+                    Ok(peer) => drop(peers.insert(voter.node_id, Arc::new(peer))),
+                    Err(problem) => tracing::error!(%member, problem, "no channel to this member's node"),
+                }
+            }
         }
-        Ok(Self { own: Sender { federation: genesis.federation(), node: own }, peers: Arc::new(peers) })
+    }
+
+    fn peer(&self, member: MemberId, address: &str) -> Result<Peer, String> {
+        // Whatever is dialled makes the TLS; the scheme keeps tonic from asking for its own.
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|_| format!("`{address}` in the roster is no address"))?
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        let channel = self.dial.channel(member, &endpoint).map_err(|error| error.to_string())?;
+        let (gate, confirmed) = (Mutex::default(), Mutex::default());
+        Ok(Peer { member, address: address.to_owned(), channel, gate, confirmed })
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Arc<Peer>>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ids of the other nodes.
+    pub(crate) fn others(&self) -> Vec<NodeId> {
+        self.known().keys().copied().collect()
     }
 
     /// How this node names itself.
@@ -129,17 +150,17 @@ impl Peers {
 
     /// The channel to a member's node, for other services of the peer port. Connects when it is used.
     pub(crate) fn channel(&self, member: MemberId) -> Option<Channel> {
-        self.peers.values().find(|peer| peer.member == member).map(|peer| peer.channel.clone())
+        self.known().values().find(|peer| peer.member == member).map(|peer| peer.channel.clone())
     }
 
     /// What keeps this node from reaching others, by member; those that it reaches are not in it.
     pub(crate) fn problems(&self) -> BTreeMap<MemberId, String> {
-        self.peers.values().filter_map(|peer| peer.gate().problem.clone().map(|p| (peer.member, p))).collect()
+        self.known().values().filter_map(|peer| peer.gate().problem.clone().map(|p| (peer.member, p))).collect()
     }
 
     /// Looks at what a peer answered to entries, before it is believed.
     pub(crate) fn believe(&self, node: NodeId, asked: &AppendAsked, answer: &AppendResponse) -> Result<(), MisledBy> {
-        self.peers.get(&node).map_or(Ok(()), |peer| {
+        self.known().get(&node).map_or(Ok(()), |peer| {
             peer.confirmed.lock().unwrap_or_else(PoisonError::into_inner).append_answer(asked, answer)
         })
     }
@@ -155,7 +176,7 @@ impl Peers {
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        let peer = self.peers.get(&node).ok_or(CallError::NoSuchNode(node))?;
+        let peer = self.known().get(&node).cloned().ok_or(CallError::NoSuchNode(node))?;
         peer.gate().admit(peer.member)?;
         let client = ConsensusServiceClient::new(peer.channel.clone())
             .max_decoding_message_size(MESSAGE_MAX_BYTES)

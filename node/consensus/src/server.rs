@@ -3,18 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use comity_core::roster::Roster;
 use comity_identity::Peer;
 use comity_proto::v1;
 use comity_proto::v1::consensus_service_server::{ConsensusService, ConsensusServiceServer};
+use openraft::EntryPayload;
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, RwLock, Semaphore};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::guard::{Guard, Turned};
-use crate::types::{Command, NodeId, Raft};
+use crate::guard::{Guard, Known, Turned};
+use crate::membership;
+use crate::pages::{self, Pages};
+use crate::pool::{Origin, Pool};
+use crate::pull::{Pulled, Puller};
+use crate::read::{self, Heard, ReadIndex};
+use crate::state_machine::Applied;
+use crate::types::{Command, Membership, NodeId, Raft, Snapshot, TypeConfig};
 use crate::verify;
-use crate::wire::{self, MESSAGE_MAX_BYTES};
+use crate::wire::{self, AppendRequest, AppendResponse, MESSAGE_MAX_BYTES, SnapshotAnswer, SnapshotOffer};
 
 /// How many commands this node proposes at one time.
 pub(crate) const MAX_PROPOSALS: usize = 1_024;
@@ -66,15 +75,24 @@ impl Proposer {
 #[derive(Clone)]
 pub struct PeerConsensus(Arc<Inner>);
 
-struct Inner {
-    raft: Raft,
-    guard: Guard,
-    proposer: Proposer,
+pub(crate) struct Inner {
+    pub(crate) raft: Raft,
+    pub(crate) guard: Guard,
+    pub(crate) proposer: Proposer,
+    pub(crate) applied: Applied,
+    pub(crate) pool: Pool,
+    pub(crate) puller: Puller,
+    pub(crate) heard: Heard,
+    pub(crate) pages: Arc<Semaphore>,
+    /// Entries are taken side by side; a snapshot is put in place alone, so that what it was held against does not move.
+    pub(crate) placing: RwLock<()>,
+    /// One snapshot at a time is pulled for and put in place.
+    pub(crate) taking: Mutex<()>,
 }
 
 impl PeerConsensus {
-    pub(crate) fn new(raft: Raft, guard: Guard, proposer: Proposer) -> Self {
-        Self(Arc::new(Inner { raft, guard, proposer }))
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
     }
 
     /// As a tonic service, with its message limits set.
@@ -85,7 +103,6 @@ impl PeerConsensus {
     }
 
     fn term(&self) -> u64 {
-        use openraft::async_runtime::WatchReceiver as _;
         self.0.raft.server_metrics().borrow_watched().vote.leader_id.term
     }
 }
@@ -100,12 +117,26 @@ impl ConsensusService for PeerConsensus {
         &self,
         request: Request<v1::AppendEntriesRequest>,
     ) -> Result<Response<v1::AppendEntriesResponse>, Status> {
-        let Inner { raft, guard, .. } = &*self.0;
+        let Inner { raft, guard, pool, heard, placing, .. } = &*self.0;
         let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
         let from = guard.sender(request.extensions().get::<Peer>(), sender)?;
         let message = wire::append_request(request.into_inner()).map_err(Turned::from)?;
-        guard.append(from, &message, self.term()).await?;
-        let answer = raft.append_entries(message).await.map_err(stopped)?;
+        let _placing = placing.read().await;
+        pool.recognise(&message);
+        let mut answer = AppendResponse::Success;
+        for mut part in before_memberships(message) {
+            guard.append(from, &mut part, self.term()).await?;
+            answer = match self.0.membership(from, &part).await? {
+                Some(refused) => refused,
+                None => raft.append_entries(part).await.map_err(stopped)?,
+            };
+            if !matches!(answer, AppendResponse::Success) {
+                break;
+            }
+        }
+        if matches!(answer, AppendResponse::Success | AppendResponse::Conflict) {
+            heard.now();
+        }
         Ok(Response::new(wire::from_append_response(&answer)))
     }
 
@@ -150,8 +181,9 @@ impl ConsensusService for PeerConsensus {
         let command = request.into_inner().command.ok_or(wire::InvalidMessage::Missing("command"));
         let command = command.and_then(wire::command).map_err(Turned::from)?;
         // INVARIANT: nothing is proposed that followers would turn away.
-        verify::all(&guard.genesis, std::iter::once(&command)).await;
-        if let Err(refusal) = command.check(&guard.genesis) {
+        let keys = guard.applied.keys();
+        verify::all(&keys, std::iter::once(&command)).await;
+        if let Err(refusal) = command.check(&keys) {
             return Err(Turned::Refused(refusal.clone()).into());
         }
         let answer = match proposer.propose(command, PROPOSE_TIMEOUT).await? {
@@ -161,6 +193,150 @@ impl ConsensusService for PeerConsensus {
             }
         };
         Ok(Response::new(v1::SubmitResponse { result: Some(answer) }))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<v1::InstallSnapshotRequest>,
+    ) -> Result<Response<v1::InstallSnapshotResponse>, Status> {
+        let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
+        let from = self.0.guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let offer = wire::snapshot_offer(request.into_inner()).map_err(Turned::from)?;
+        // What was pulled is used or kept even where whoever offered it does not wait.
+        let inner = Arc::clone(&self.0);
+        let taking = tokio::spawn(async move { inner.take_snapshot(from, offer).await });
+        let answer = taking.await.map_err(stopped)??;
+        Ok(Response::new(wire::from_snapshot_answer(&answer)))
+    }
+
+    type ReadCommandsStream = Pages;
+
+    async fn read_commands(&self, request: Request<v1::ReadCommandsRequest>) -> Result<Response<Pages>, Status> {
+        let Inner { guard, applied, pages, .. } = &*self.0;
+        let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
+        guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let asked = request.into_inner();
+        let permit = Arc::clone(pages).try_acquire_owned().map_err(|_| Turned::Busy { limit: pages::MAX_STREAMS })?;
+        Ok(Response::new(pages::of(guard.log.clone(), applied, asked.first_leaf, asked.max, permit)?))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<v1::ReadIndexRequest>,
+    ) -> Result<Response<v1::ReadIndexResponse>, Status> {
+        use v1::read_index_response::Result as Answer;
+        let Inner { raft, guard, .. } = &*self.0;
+        let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
+        guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let answer = match read::index(raft).await? {
+            ReadIndex::At(log_index) => Answer::LogIndex(log_index),
+            ReadIndex::NotLeader(leader) => {
+                Answer::NotLeader(v1::SubmitNotLeader { leader_node_id: leader.unwrap_or_default() })
+            }
+        };
+        Ok(Response::new(v1::ReadIndexResponse { result: Some(answer) }))
+    }
+
+    async fn announce(&self, request: Request<v1::AnnounceRequest>) -> Result<Response<v1::AnnounceResponse>, Status> {
+        let Inner { guard, pool, applied, .. } = &*self.0;
+        let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
+        guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let mut commands = wire::announced(request.into_inner().commands).map_err(Turned::from)?;
+        commands.retain(|command| pool.lacks(command));
+        let keys = guard.applied.keys();
+        verify::all(&keys, commands.iter()).await;
+        for command in commands {
+            // INVARIANT: what does not hold is not kept.
+            match command.check(&keys) {
+                Ok(_) => pool.add(command, applied, Origin::Announced),
+                Err(refusal) => return Err(Turned::Refused(refusal.clone()).into()),
+            }
+        }
+        Ok(Response::new(v1::AnnounceResponse {}))
+    }
+}
+
+/// A message in parts, each with at most one membership, which comes first: what comes before it must be applied when it is
+/// looked at.
+fn before_memberships(message: AppendRequest) -> Vec<AppendRequest> {
+    let AppendRequest { vote, prev_log_id, entries, leader_commit } = message;
+    let part = |prev_log_id, entries| AppendRequest { vote, prev_log_id, entries, leader_commit };
+    let mut parts = vec![part(prev_log_id, Vec::new())];
+    for entry in entries {
+        let is_membership = matches!(entry.payload, EntryPayload::Membership(_));
+        let Some(last) = parts.last_mut() else { continue };
+        match last.entries.last().map(|before| before.log_id) {
+            Some(before) if is_membership => parts.push(part(Some(before), vec![entry])),
+            _ => last.entries.push(entry),
+        }
+    }
+    parts
+}
+
+/// How long a membership waits until what is committed before it is applied.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Inner {
+    /// Looks at the membership with which a part begins, if it does, once everything committed before it is applied: the roster
+    /// then says what it asked for when the step was taken. Answers what openraft does where it would not take the part anyway.
+    async fn membership(&self, from: Known, part: &AppendRequest) -> Result<Option<AppendResponse>, Turned> {
+        let Some(entry) = part.entries.first() else { return Ok(None) };
+        let EntryPayload::Membership(proposed) = &entry.payload else { return Ok(None) };
+        let committed = part.leader_commit.as_ref().map_or(0, |id| id.index + 1);
+        let due = committed.min(entry.log_id.index);
+        // What was sent before may say more of what is committed than openraft has been told.
+        let told = AppendRequest { entries: Vec::new(), ..part.clone() };
+        match self.raft.append_entries(told).await.map_err(stopped)? {
+            AppendResponse::Success => {}
+            refused => return Ok(Some(refused)),
+        }
+        let mut position = self.applied.position();
+        let applied = position.wait_for(|position| position.applied >= due);
+        if !matches!(tokio::time::timeout(APPLY_TIMEOUT, applied).await, Ok(Ok(_))) {
+            return Err(Turned::TimedOut(APPLY_TIMEOUT.as_millis()));
+        }
+        let current = {
+            let metrics = self.raft.metrics();
+            let now = metrics.borrow_watched();
+            now.membership_config.membership().clone()
+        };
+        self.guard.membership(from, &current, proposed).map(|()| None)
+    }
+
+    /// Pulls what a snapshot holds and this node lacks, and puts it in place.
+    ///
+    /// INVARIANT: nothing else is pulled or put in place meanwhile, so that what was put aside is there when it is needed.
+    async fn take_snapshot(&self, from: Known, offer: SnapshotOffer) -> Result<SnapshotAnswer, Turned> {
+        let Self { raft, guard, puller, placing, taking, .. } = self;
+        let _taking = taking.lock().await;
+        let position = |state: &openraft::RaftState<TypeConfig>| (*state.vote_ref(), state.local_committed().copied());
+        let (vote, committed) = raft.with_raft_state(position).await.map_err(stopped)?;
+        guard.snapshot(from, &offer, vote.leader_id.term, committed)?;
+        let mut data = offer.data.clone();
+        // Where the sender is not the leader any more, or this node is further, openraft says so without a look at the data.
+        if offer.vote >= vote && Some(offer.last) > committed {
+            data = match puller.pull(from, &offer.data).await {
+                Ok(Pulled::All(data)) => data,
+                Ok(Pulled::SoFar(commands)) => return Ok(SnapshotAnswer::Pulling(commands)),
+                Err(problem) => return Err(Turned::Snapshot { peer: from.member, problem }),
+            };
+        }
+        // What the snapshot leads to says who decides.
+        let proposed = offer.membership.membership();
+        let fits = |roster: &Roster| membership::is_asked_for(roster, &Membership::default(), proposed);
+        let asked_for = match &data.staged {
+            Some(staged) => fits(staged.list.roster()),
+            None => self.applied.roster(fits),
+        };
+        if !asked_for {
+            return Err(Turned::OtherMembership(from.member));
+        }
+        let _placing = placing.write().await;
+        let (vote, committed) = raft.with_raft_state(position).await.map_err(stopped)?;
+        guard.snapshot(from, &offer, vote.leader_id.term, committed)?;
+        let snapshot = Snapshot { meta: offer.meta(), snapshot: data };
+        let answer = raft.install_full_snapshot(offer.vote, snapshot).await.map_err(stopped)?;
+        Ok(SnapshotAnswer::Vote(answer.vote))
     }
 }
 
@@ -181,6 +357,9 @@ impl Turned {
             Self::OtherMembership(_) => "OTHER_MEMBERSHIP",
             Self::Forged { .. } => "COMMAND_FORGED",
             Self::Refused(refusal) => refusal.reason(),
+            Self::Snapshot { problem, .. } => problem.reason(),
+            Self::NoSuchLeaf { .. } => "NO_SUCH_LEAF",
+            Self::NoQuorum(_) => "NO_QUORUM",
             Self::Busy { .. } => "BUSY",
             Self::TimedOut(_) => "NOT_COMMITTED_IN_TIME",
             Self::Stopped(_) => "CONSENSUS_STOPPED",
@@ -194,10 +373,12 @@ impl Turned {
             Self::NotANode(_) | Self::NotAVoter(_) | Self::OtherSender { .. } | Self::OthersVote { .. } => {
                 Code::PermissionDenied
             }
-            Self::OtherFederation { .. } | Self::Rewrite { .. } => Code::FailedPrecondition,
+            Self::Snapshot { problem, .. } if problem.is_passing() => Code::Unavailable,
+            Self::OtherFederation { .. } | Self::Rewrite { .. } | Self::Snapshot { .. } => Code::FailedPrecondition,
+            Self::NoSuchLeaf { .. } => Code::OutOfRange,
             Self::Busy { .. } => Code::ResourceExhausted,
             Self::TimedOut(_) => Code::DeadlineExceeded,
-            Self::Stopped(_) => Code::Unavailable,
+            Self::Stopped(_) | Self::NoQuorum(_) => Code::Unavailable,
             Self::Invalid(_)
             | Self::VoteNotCommitted(_)
             | Self::TermTooFar { .. }
@@ -209,7 +390,10 @@ impl Turned {
 
     /// Whether it is a sign that something is wrong with the sender, or with this node.
     fn is_alarming(&self) -> bool {
-        !matches!(self, Self::Busy { .. } | Self::TimedOut(_) | Self::Refused(_))
+        !matches!(
+            self,
+            Self::Busy { .. } | Self::TimedOut(_) | Self::Refused(_) | Self::NoSuchLeaf { .. } | Self::NoQuorum(_)
+        )
     }
 }
 

@@ -1,20 +1,23 @@
-//! The list as this node has applied it, in memory: rebuilt from the log at start.
+//! The list as this node has applied it, in memory: rebuilt at start from the purged commands and the log.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use comity_core::MemberId;
 use comity_core::canonical::Hex32;
 use comity_core::genesis::Genesis;
-use comity_core::list::{Accepted, ListState, Refusal};
+use comity_core::list::{Accepted, Checked, CommandId, Event, ListState, Refusal};
+use comity_core::roster::{Roster, member_of_node};
 use futures::{Stream, StreamExt as _};
-use openraft::storage::{
-    ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta,
-};
-use openraft::{BasicNode, EntryPayload, OptionalSend};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::{oneshot, watch};
 
-use crate::types::{Command, LogId, NodeId, Outcome, RaftLeaderId, StoredMembership, TypeConfig};
+use crate::log_store::{Leaves, LogStore, Purged};
+use crate::pool::Pool;
+use crate::snapshot::{Current, SnapshotBuilder, SnapshotData};
+use crate::types::{Command, Keys, LogId, NodeId, Outcome, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::verify;
 
 /// How far this node has applied the log.
@@ -28,6 +31,12 @@ pub struct Position {
     pub applied: u64,
 }
 
+impl Position {
+    fn of(list: &ListState, applied: u64) -> Self {
+        Self { commands: list.commands().size(), publications: list.public_log().size(), applied }
+    }
+}
+
 /// What became of a command.
 pub(crate) type Decided = Result<Accepted, Refusal>;
 
@@ -37,22 +46,33 @@ pub(crate) struct Applied(Arc<Shared>);
 
 struct Shared {
     genesis: Arc<Genesis>,
-    list: RwLock<List>,
+    list: RwLock<ListState>,
+    leaves: Leaves,
     position: watch::Sender<Position>,
-    waiting: Mutex<HashMap<Hex32, Vec<oneshot::Sender<Decided>>>>,
+    waiting: Mutex<HashMap<Hex32, Waiters>>,
+    pool: Pool,
+    /// A list that was verified elsewhere, whose roster counts until this node has caught up with it.
+    bootstrap: Option<Arc<ListState>>,
 }
 
-struct List {
-    state: ListState,
-    /// Where in the replicated log each leaf of the command log stands.
-    log_index: Vec<u64>,
+/// Who waits for one command.
+struct Waiters {
+    command: CommandId,
+    senders: Vec<oneshot::Sender<Decided>>,
 }
 
 impl Applied {
-    pub(crate) fn new(genesis: Arc<Genesis>) -> Self {
-        let list = RwLock::new(List { state: ListState::new(Arc::clone(&genesis)), log_index: Vec::new() });
-        let (position, _) = watch::channel(Position::default());
-        Self(Arc::new(Shared { genesis, list, position, waiting: Mutex::default() }))
+    /// The list as it was when the entries below `applied` had been applied. Leaves are told from there on.
+    pub(crate) fn new(
+        list: ListState,
+        applied: u64,
+        leaves: Leaves,
+        pool: Pool,
+        bootstrap: Option<Arc<ListState>>,
+    ) -> Self {
+        let (position, _) = watch::channel(Position::of(&list, applied));
+        let (genesis, list) = (Arc::clone(list.genesis()), RwLock::new(list));
+        Self(Arc::new(Shared { genesis, list, leaves, position, waiting: Mutex::default(), pool, bootstrap }))
     }
 
     pub(crate) fn genesis(&self) -> &Arc<Genesis> {
@@ -61,14 +81,34 @@ impl Applied {
 
     /// Looks at the list. Nothing is applied meanwhile, so `look` must be short.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&ListState) -> R) -> R {
-        look(&self.0.list.read().unwrap_or_else(PoisonError::into_inner).state)
+        look(&self.0.list.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Where in the replicated log the leaves from `first` on stand; at most `limit`.
-    pub(crate) fn log_indexes(&self, first: u64, limit: usize) -> Vec<u64> {
-        let list = self.0.list.read().unwrap_or_else(PoisonError::into_inner);
-        let first = usize::try_from(first).unwrap_or(usize::MAX);
-        list.log_index.iter().skip(first).take(limit).copied().collect()
+    /// Looks at the roster: that of the applied list, or of the one that this node began with while that is further.
+    pub(crate) fn roster<R>(&self, look: impl FnOnce(&Roster) -> R) -> R {
+        self.read(|list| match &self.0.bootstrap {
+            Some(bootstrap) if bootstrap.commands().size() > list.commands().size() => look(bootstrap.roster()),
+            _ => look(list.roster()),
+        })
+    }
+
+    /// Whose node an id is, where the roster names it among those that decide.
+    pub(crate) fn member_of(&self, node: NodeId) -> Option<MemberId> {
+        let (member, _) = member_of_node(node)?;
+        self.roster(|roster| roster.voters().get(&member).is_some_and(|voter| voter.node_id == node)).then_some(member)
+    }
+
+    /// Whether the very same command is a leaf already.
+    pub(crate) fn holds(&self, checked: &Checked) -> bool {
+        self.read(|list| {
+            let leaf = list.accepted_at(checked.command().id());
+            leaf.and_then(|leaf| list.command_leaf(leaf)) == Some(checked.leaf_hash())
+        })
+    }
+
+    /// What commands are checked against.
+    pub(crate) fn keys(&self) -> Keys {
+        self.read(Keys::of)
     }
 
     pub(crate) fn position(&self) -> watch::Receiver<Position> {
@@ -76,13 +116,14 @@ impl Applied {
     }
 
     /// Waits for what becomes of a command when this node applies it, from now on.
-    pub(crate) fn wait_for(&self, leaf_hash: Hex32) -> Waiting {
+    pub(crate) fn wait_for(&self, leaf_hash: Hex32, command: CommandId) -> Waiting {
         let (sender, decided) = oneshot::channel();
-        self.waiting().entry(leaf_hash).or_default().push(sender);
+        let waiters = || Waiters { command, senders: Vec::new() };
+        self.waiting().entry(leaf_hash).or_insert_with(waiters).senders.push(sender);
         Waiting { applied: self.clone(), leaf_hash, decided }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Hex32, Vec<oneshot::Sender<Decided>>>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Hex32, Waiters>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -92,42 +133,85 @@ impl Applied {
             return Err(io::Error::other("applying a command failed before: restart this node"));
         };
         let mut outcomes = Vec::with_capacity(commands.len());
+        let mut leaves = Vec::with_capacity(commands.len());
         for (log_id, command) in commands {
             let Some(command) = command else {
                 outcomes.push(Outcome::NoCommand);
                 continue;
             };
+            // The keys of now: a command before this one may have brought some.
+            let keys = Keys::of(&list);
             // INVARIANT: a refusal is an outcome like any other. To openraft an error is the end of this node.
-            let decided = match command.check(&self.0.genesis) {
-                Ok(checked) => list.state.apply_checked(checked),
+            let decided = match command.check(&keys) {
+                Ok(checked) => list.apply_checked(checked),
                 Err(refusal) => Err(refusal.clone()),
             };
             if decided.as_ref().is_ok_and(|accepted| !accepted.repeated) {
-                list.log_index.push(log_id.index);
+                leaves.push(log_id.index);
+            }
+            // INVARIANT: what this software cannot follow it does not apply: it stops, and goes on once it is newer.
+            if list.rules_version() > ListState::SUPPORTED_RULES {
+                let (found, known) = (list.rules_version(), ListState::SUPPORTED_RULES);
+                return Err(io::Error::other(format!(
+                    "the members raised the rules version to {found}, and this software follows {known}: install a newer one"
+                )));
             }
             outcomes.push(Outcome::Decided(decided));
         }
-        let position = Position {
-            commands: list.state.commands().size(),
-            publications: list.state.public_log().size(),
-            applied: commands.last().map_or(0, |(log_id, _)| log_id.index + 1),
-        };
+        let applied = commands.last().map_or(0, |(log_id, _)| log_id.index + 1);
+        let position = Position::of(&list, applied);
+        // Whoever sees a leaf finds its envelope.
+        self.0.leaves.applied(leaves, applied);
         drop(list);
         self.0.position.send_replace(position);
         Ok(outcomes)
     }
 
+    /// Entries below `applied` are applied, and changed nothing.
+    fn moved(&self, applied: u64) {
+        self.0.position.send_modify(|position| position.applied = applied);
+    }
+
+    /// Puts another list, which goes on from this one, in its place.
+    fn replace(&self, list: ListState, applied: u64) {
+        let position = Position::of(&list, applied);
+        let before = {
+            let mut current = self.0.list.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, list).commands().size()
+        };
+        self.0.position.send_replace(position);
+        self.tell_accepted(before);
+    }
+
+    /// Tells whoever waits for a command that the snapshot brought. What it refused nobody knows any more: that is asked again.
+    fn tell_accepted(&self, first: u64) {
+        let mut waiting = self.waiting();
+        if waiting.is_empty() {
+            return;
+        }
+        self.read(|list| {
+            for leaf in first..list.commands().size() {
+                if let Some(waiters) = list.command_leaf(leaf).and_then(|hash| waiting.remove(&hash)) {
+                    let accepted = Accepted { leaf, command: waiters.command, events: Vec::new(), repeated: true };
+                    waiters.senders.into_iter().for_each(|sender| drop(sender.send(Ok(accepted.clone()))));
+                }
+            }
+        });
+    }
+
     fn tell(&self, commands: &[(LogId, Option<Command>)], outcomes: &[Outcome]) {
+        let known = commands.iter().zip(outcomes);
+        self.0.pool.decided(known.filter_map(|((_, command), outcome)| Some((command.as_ref()?, outcome))));
         let mut waiting = self.waiting();
         if waiting.is_empty() {
             return;
         }
         for ((_, command), outcome) in commands.iter().zip(outcomes) {
             if let (Some(command), Outcome::Decided(decided)) = (command, outcome)
-                && let Some(senders) = waiting.remove(&command.leaf_hash())
+                && let Some(waiters) = waiting.remove(&command.leaf_hash())
             {
                 // Whoever does not wait any more does not need the answer.
-                senders.into_iter().for_each(|sender| drop(sender.send(decided.clone())));
+                waiters.senders.into_iter().for_each(|sender| drop(sender.send(decided.clone())));
             }
         }
     }
@@ -151,13 +235,30 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.decided.close();
         let mut waiting = self.applied.waiting();
-        if let Some(senders) = waiting.get_mut(&self.leaf_hash) {
-            senders.retain(|sender| !sender.is_closed());
-            if senders.is_empty() {
+        if let Some(waiters) = waiting.get_mut(&self.leaf_hash) {
+            waiters.senders.retain(|sender| !sender.is_closed());
+            if waiters.senders.is_empty() {
                 waiting.remove(&self.leaf_hash);
             }
         }
     }
+}
+
+/// The texts that failed or were annulled by what was applied: they are erased on every node.
+fn erased_by(outcomes: &[Outcome]) -> Vec<Hex32> {
+    let accepted = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Decided(Ok(accepted)) => Some(accepted),
+        _ => None,
+    });
+    accepted.flat_map(|accepted| erased_texts(&accepted.events)).collect()
+}
+
+/// The texts among what a command did that are to be erased.
+pub(crate) fn erased_texts(events: &[Event]) -> impl Iterator<Item = Hex32> {
+    events.iter().filter_map(|event| match event {
+        Event::TextErased(digest) => Some(*digest),
+        _ => None,
+    })
 }
 
 /// How many entries are applied under one lock.
@@ -166,19 +267,26 @@ const CHUNK_MAX_ENTRIES: usize = 128;
 /// The applied list, as openraft drives it.
 pub(crate) struct StateMachine {
     applied: Applied,
+    log: LogStore,
     last: Option<LogId>,
     membership: StoredMembership,
+    snapshot: Current,
 }
 
 impl StateMachine {
-    pub(crate) fn new(applied: Applied) -> Self {
-        Self { applied, last: None, membership: StoredMembership::default() }
+    /// For a list that stands where the log was purged when it was opened.
+    pub(crate) fn new(applied: Applied, log: LogStore) -> Self {
+        let (last, membership) = match log.purged_before() {
+            Some(purged) => (Some(purged.last), purged.membership.clone()),
+            None => (None, StoredMembership::default()),
+        };
+        Self { applied, log, last, membership, snapshot: Current::default() }
     }
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
-    type SnapshotData = NoSnapshot;
-    type SnapshotBuilder = NoSnapshot;
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
         Ok((self.last, self.membership.clone()))
@@ -206,10 +314,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 responders.push(responder);
             }
             // Signatures are verified before the list is locked. What came through this node was checked on its way in.
-            verify::all(self.applied.genesis(), commands.iter().filter_map(|(_, command)| command.as_ref())).await;
+            verify::all(&self.applied.keys(), commands.iter().filter_map(|(_, command)| command.as_ref())).await;
             let outcomes = self.applied.apply(&commands)?;
             self.last = commands.last().map(|(log_id, _)| *log_id).or(self.last);
             self.applied.tell(&commands, &outcomes);
+            for digest in erased_by(&outcomes) {
+                self.log.erase_text(digest).await?;
+            }
+            self.log.erase_again(commands.iter().filter_map(|(_, command)| command.as_ref())).await?;
             for (responder, outcome) in responders.into_iter().zip(outcomes) {
                 if let Some(responder) = responder {
                     responder.send(outcome);
@@ -219,40 +331,35 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<NoSnapshot> {
-        None
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder> {
+        Some(self.get_snapshot_builder().await)
     }
 
-    async fn get_snapshot_builder(&mut self) -> NoSnapshot {
-        NoSnapshot
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        let meta = SnapshotMeta { last_log_id: self.last, last_membership: self.membership.clone() };
+        SnapshotBuilder::new(meta, self.applied.read(SnapshotData::of), self.snapshot.clone())
     }
 
-    async fn install_snapshot(&mut self, _meta: &NoSnapshotMeta, _data: NoSnapshot) -> io::Result<()> {
-        Err(no_snapshots())
+    /// INVARIANT: what this node has applied is not changed, only gone on from; and the commands, the purged position and the
+    /// membership are durable in one transaction before anybody sees the new list.
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
+        let Some(last) = meta.last_log_id else { return Ok(()) };
+        let (claim, staged_from, list) = self.applied.read(|own| data.list_on(own)).map_err(io::Error::other)?;
+        let snapshot = Purged { last, commands: claim.commands, membership: meta.last_membership.clone() };
+        self.log.install(snapshot, staged_from).await?;
+        match list {
+            Some(list) => self.applied.replace(list, last.index + 1),
+            None => self.applied.moved(last.index + 1),
+        }
+        self.last = Some(last);
+        self.membership = meta.last_membership.clone();
+        self.snapshot.set(Snapshot { meta: meta.clone(), snapshot: claim });
+        Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> io::Result<Option<NoSnapshotOf>> {
-        Ok(None)
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        Ok(self.snapshot.get())
     }
-}
-
-type NoSnapshotMeta = SnapshotMeta<RaftLeaderId, NodeId, BasicNode>;
-type NoSnapshotOf = Snapshot<RaftLeaderId, NodeId, BasicNode, NoSnapshot>;
-
-/// Stands where openraft asks for snapshots. There are none: the log is kept whole, and a node that is behind is sent it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct NoSnapshot;
-
-impl RaftSnapshotBuilder<TypeConfig> for NoSnapshot {
-    type SnapshotData = Self;
-
-    async fn build_snapshot(&mut self) -> io::Result<NoSnapshotOf> {
-        Err(no_snapshots())
-    }
-}
-
-fn no_snapshots() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "snapshots of the list are not built: the log is kept whole")
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use comity_core::MemberId;
 use comity_core::canonical::Hex32;
-use comity_core::genesis::Genesis;
-use comity_core::list::{Accepted, Checked, Refusal, Submission, check_accepted, check_submission};
+use comity_core::list::{Accepted, Checked, ListState, Refusal, Submission, check_accepted, check_submission};
 use comity_core::merkle;
+use comity_core::roster::Keyring;
 use openraft::BasicNode;
 use openraft::impls::leader_id_adv::LeaderId;
 
@@ -30,6 +29,8 @@ pub(crate) type Payload = openraft::EntryPayload<Command, NodeId, BasicNode>;
 pub(crate) type Entry = openraft::Entry<RaftLeaderId, Payload>;
 pub(crate) type Membership = openraft::Membership<NodeId, BasicNode>;
 pub(crate) type StoredMembership = openraft::StoredMembership<RaftLeaderId, NodeId, BasicNode>;
+pub(crate) type SnapshotMeta = openraft::storage::SnapshotMeta<RaftLeaderId, NodeId, BasicNode>;
+pub(crate) type Snapshot = openraft::storage::Snapshot<RaftLeaderId, NodeId, BasicNode, crate::snapshot::SnapshotData>;
 pub(crate) type Raft = openraft::Raft<TypeConfig, crate::state_machine::StateMachine>;
 
 /// What a log entry carries: a command as it was handed in, and what the check of it found, once. Cheap to clone.
@@ -47,9 +48,9 @@ struct CommandInner {
 enum Source {
     /// Handed in here or sent by a peer: its public part must be there.
     Arriving,
-    /// Read back from this node's own log, where it was put after it had been checked: the public part may have been
-    /// erased since.
-    Stored,
+    /// Decided already: read back from where this node put it after it had been checked, or sent below the leader's commit,
+    /// or as part of a snapshot. The public part may have been erased since.
+    Settled,
 }
 
 impl Command {
@@ -57,8 +58,34 @@ impl Command {
         Self::new(submission, Source::Arriving)
     }
 
-    pub(crate) fn stored(submission: Submission) -> Self {
-        Self::new(submission, Source::Stored)
+    pub(crate) fn settled(submission: Submission) -> Self {
+        Self::new(submission, Source::Settled)
+    }
+
+    /// As it came from elsewhere after it was committed there: a text that is there is held against the command, one that is
+    /// not was erased.
+    pub(crate) fn committed_elsewhere(submission: Submission) -> Self {
+        let source = if submission.public_text.is_some() { Source::Arriving } else { Source::Settled };
+        Self::new(submission, source)
+    }
+
+    /// The same without its text.
+    pub(crate) fn without_text(&self) -> Self {
+        let (envelope, checked) = (self.0.submission.envelope.clone(), OnceLock::new());
+        if let Some(Ok(found)) = self.0.checked.get() {
+            let _ = checked.set(Ok(found.clone()));
+        }
+        let submission = Submission { envelope, public_text: None };
+        Self(Arc::new(CommandInner { submission, source: Source::Settled, checked, text_digest: OnceLock::new() }))
+    }
+
+    /// Takes over what the check of the very same submission found.
+    pub(crate) fn adopt(&self, known: &Self) {
+        if self.0.submission == known.0.submission
+            && let Some(Ok(found)) = known.0.checked.get()
+        {
+            let _ = self.0.checked.set(Ok(found.clone()));
+        }
     }
 
     fn new(submission: Submission, source: Source) -> Self {
@@ -68,6 +95,10 @@ impl Command {
 
     pub(crate) fn submission(&self) -> &Submission {
         &self.0.submission
+    }
+
+    pub(crate) fn has_text(&self) -> bool {
+        self.0.submission.public_text.is_some()
     }
 
     /// The digest under which the text beside it is kept.
@@ -89,14 +120,20 @@ impl Command {
         self.0.submission.envelope.len() + text
     }
 
-    /// Form, federation, public part and signature, checked the first time and remembered.
+    /// Form, federation, public part and signatures, checked the first time and remembered. A signature by a key that is not
+    /// known here yet is left to whoever applies it: the roster may say more by then.
     ///
-    /// INVARIANT: an entry is appended only after its command passed this as [`Source::Arriving`], so that what is read back
-    /// and applied was complete when it came, and every node applies alike whether or not the text was erased meanwhile.
-    pub(crate) fn check(&self, genesis: &Genesis) -> Result<&Checked, &Refusal> {
-        let check = || match self.0.source {
-            Source::Arriving => check_submission(genesis, &self.0.submission),
-            Source::Stored => check_accepted(genesis, &self.0.submission.envelope),
+    /// INVARIANT: an entry is appended only after its command passed this as [`Source::Arriving`]; or, where its text is gone, as
+    /// [`Source::Settled`], if it lies at or below the leader's commit or is a command that is a leaf already. A text is erased
+    /// only once its command is committed, so that an honest leader has no other entries without theirs. What is applied is the
+    /// same either way, because applying does not look at the text.
+    pub(crate) fn check(&self, keys: &Keys) -> Result<&Checked, &Refusal> {
+        let check = || {
+            let checked = match self.0.source {
+                Source::Arriving => check_submission(keys.federation, &self.0.submission),
+                Source::Settled => check_accepted(keys.federation, &self.0.submission.envelope),
+            };
+            checked.and_then(|checked| checked.verify_with(&keys.keyring))
         };
         self.0.checked.get_or_init(check).as_ref()
     }
@@ -135,33 +172,15 @@ pub(crate) enum Outcome {
     NoCommand,
 }
 
-/// The nodes that decide: the voting members of the genesis. A node's id is its member's place among them by code, from 1.
+/// What commands are checked against before they are applied: the federation, and the keys that are known so far.
 #[derive(Debug, Clone)]
-pub(crate) struct Voters(Vec<MemberId>);
+pub(crate) struct Keys {
+    pub(crate) federation: Hex32,
+    pub(crate) keyring: Arc<Keyring>,
+}
 
-impl Voters {
-    pub(crate) fn of(genesis: &Genesis) -> Self {
-        Self(genesis.voters().map(|m| m.member).collect())
-    }
-
-    pub(crate) fn node(&self, member: MemberId) -> Option<NodeId> {
-        self.0.iter().position(|m| *m == member).map(|place| place as NodeId + 1)
-    }
-
-    pub(crate) fn member(&self, node: NodeId) -> Option<MemberId> {
-        usize::try_from(node).ok().and_then(|n| n.checked_sub(1)).and_then(|place| self.0.get(place)).copied()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, MemberId)> {
-        self.0.iter().enumerate().map(|(place, member)| (place as NodeId + 1, *member))
-    }
-
-    /// The one membership that this federation has.
-    pub(crate) fn membership(&self) -> Membership {
-        Membership::from(self.nodes())
-    }
-
-    pub(crate) fn nodes(&self) -> std::collections::BTreeMap<NodeId, BasicNode> {
-        self.iter().map(|(node, member)| (node, BasicNode::new(member))).collect()
+impl Keys {
+    pub(crate) fn of(list: &ListState) -> Self {
+        Self { federation: list.genesis().federation(), keyring: Arc::clone(list.roster().keyring()) }
     }
 }

@@ -1,11 +1,7 @@
 //! Checking many commands at once: signatures cost some 50 us each, so that a batch of them would hold up everything else.
 
+use crate::types::{Command, Keys};
 use std::num::NonZero;
-use std::sync::Arc;
-
-use comity_core::genesis::Genesis;
-
-use crate::types::Command;
 
 /// Commands that are checked where they are, without a thread for it.
 const INLINE_MAX: usize = 4;
@@ -13,12 +9,12 @@ const INLINE_MAX: usize = 4;
 const INLINE_MAX_BYTES: usize = 16 * 1024;
 
 /// Checks what is not checked yet, on as many threads as there are processors. Each command remembers what was found.
-pub(crate) async fn all<'a>(genesis: &Arc<Genesis>, commands: impl Iterator<Item = &'a Command>) {
+pub(crate) async fn all<'a>(keys: &Keys, commands: impl Iterator<Item = &'a Command>) {
     let mut open: Vec<Command> = commands.filter(|command| !command.is_checked()).cloned().collect();
     let bytes: usize = open.iter().map(Command::size_bytes).sum();
     if open.len() <= INLINE_MAX && bytes <= INLINE_MAX_BYTES {
         for command in &open {
-            let _ = command.check(genesis);
+            let _ = command.check(keys);
         }
         return;
     }
@@ -27,10 +23,10 @@ pub(crate) async fn all<'a>(genesis: &Arc<Genesis>, commands: impl Iterator<Item
     let mut tasks = Vec::with_capacity(threads);
     while !open.is_empty() {
         let part: Vec<Command> = open.drain(..share.min(open.len())).collect();
-        let genesis = Arc::clone(genesis);
+        let keys = keys.clone();
         tasks.push(tokio::task::spawn_blocking(move || {
             for command in &part {
-                let _ = command.check(&genesis);
+                let _ = command.check(&keys);
             }
         }));
     }

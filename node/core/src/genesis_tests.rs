@@ -1,12 +1,14 @@
 use super::*;
+use crate::canonical::Hex32;
+use crate::rule::{Fraction, Rule, Silence};
 use crate::testing;
 
 #[test]
 fn a_quorum_is_rounded_up() {
     let two_thirds: Rule = "quorum(2/3)".parse().unwrap();
-    assert_eq!([3, 4, 5, 6, 40].map(|n| two_thirds.needed(n)), [2, 3, 4, 4, 27]);
+    assert_eq!([3, 4, 5, 6, 40].map(|n| two_thirds.needed(n)), [2, 3, 4, 4, 27].map(Some));
     let all: Rule = "quorum(1/1)".parse().unwrap();
-    assert_eq!(all.needed(7), 7);
+    assert_eq!(all.needed(7), Some(7));
     for bad in ["quorum(0/3)", "quorum(4/3)", "quorum(2)", "2/3", "quorum(1/0)", "quorum(-1/2)"] {
         assert!(bad.parse::<Rule>().is_err(), "{bad}");
     }
@@ -127,7 +129,30 @@ fn each_field_is_checked_and_named() {
 fn a_rule_is_a_fraction_that_can_be_reached() {
     for (numerator, denominator) in [(0, 3), (4, 3), (1, 0), (0, 0), (1, 1_001), (u32::MAX, u32::MAX)] {
         let rule = Rule::Quorum(Fraction { numerator, denominator });
-        assert_eq!(field(|d| d.listing_rule = rule), "listing_rule.quorum", "{rule}");
+        assert_eq!(field(|d| d.rules.list = rule), "rules.list.quorum", "{rule}");
+        let rule = Rule::NoObjection(Silence { presence: Fraction { numerator, denominator }, ..Silence::default() });
+        assert_eq!(field(|d| d.rules.expel = rule), "rules.expel.no_objection.presence", "{rule}");
+    }
+}
+
+#[test]
+fn the_periods_of_silence_and_review_have_bounds() {
+    let silence = |edit: fn(&mut Silence)| {
+        let mut silence = Silence::default();
+        edit(&mut silence);
+        field(|d| d.rules.amend = Rule::NoObjection(silence))
+    };
+    assert_eq!(silence(|s| (s.period_days, s.notice_days) = (251, 1)), "rules.amend.no_objection.period_days");
+    assert_eq!(silence(|s| s.notice_days = 0), "rules.amend.no_objection.notice_days");
+    assert_eq!(silence(|s| s.notice_days = s.period_days + 1), "rules.amend.no_objection.notice_days");
+    assert_eq!(silence(|s| s.closing_hour = 24), "rules.amend.no_objection.closing_hour");
+    assert_eq!(silence(|s| s.hold_months = 0), "rules.amend.no_objection.hold_months");
+    assert_eq!(silence(|s| s.extension_months = 25), "rules.amend.no_objection.extension_months");
+    for days in [0, 367, u32::MAX] {
+        assert_eq!(field(|d| d.rules.reverse_silence_days = days), "rules.reverse_silence_days");
+    }
+    for months in [0, 61] {
+        assert_eq!(field(|d| d.rules.review_months = months), "rules.review_months");
     }
 }
 
@@ -141,19 +166,19 @@ fn text_violation(from: &str, to: &str) -> String {
 
 #[test]
 fn the_file_is_strict() {
-    let rule = r#""listing_rule":{"quorum":{"numerator":2,"denominator":3}}"#;
+    let rule = r#""list":{"quorum":{"numerator":2,"denominator":3}}"#;
     for (from, to, named) in [
         ("{", r#"{"motto":"x","#, "motto"),
         (r#"{"member":"DE""#, r#"{"member":"DE","nickname":"x""#, "members[1]"),
         (r#"{"member":"DE""#, r#"{"member":"DE","member":"FR""#, "members[1]"),
         (r#"{"member":"DE""#, r#"{"member":"ZZ""#, "members[1].member"),
         (r#""name":"#, r#""name":"Twice","name":"#, "name"),
-        (rule, r#""listing_rule":{"majority":{}}"#, "listing_rule"),
-        (rule, r#""listing_rule":"quorum""#, "listing_rule"),
-        (rule, r#""listing_rule":{"quorum":[2,3]}"#, "listing_rule"),
-        (rule, r#""listing_rule":{"quorum":{"numerator":2,"denominator":3,"of":"present"}}"#, "listing_rule"),
-        (rule, r#""listing_rule":{"quorum":{"numerator":2.0,"denominator":3}}"#, "listing_rule.quorum.numerator"),
-        (rule, r#""listing_rule":{"quorum":{"numerator":-2,"denominator":3}}"#, "listing_rule.quorum.numerator"),
+        (rule, r#""list":{"majority":{}}"#, "rules.list"),
+        (rule, r#""list":"quorum""#, "rules.list"),
+        (rule, r#""list":{"quorum":[2,3]}"#, "rules.list"),
+        (rule, r#""list":{"quorum":{"numerator":2,"denominator":3,"of":"present"}}"#, "rules.list"),
+        (rule, r#""list":{"quorum":{"numerator":2.0,"denominator":3}}"#, "rules.list.quorum.numerator"),
+        (rule, r#""list":{"quorum":{"numerator":-2,"denominator":3}}"#, "rules.list.quorum.numerator"),
         (r#""ceiling":"secret""#, r#""ceiling":"cosmic""#, "members[0].ceiling"),
         (r#""voting":true"#, r#""voting":1"#, "members[0].voting"),
         ("fr.comity.example", "FR.comity.example", "members[0].trust_domain"),

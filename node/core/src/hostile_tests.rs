@@ -58,14 +58,14 @@ fn read_all(bytes: &[u8]) {
     if let Ok(envelope) = Envelope::from_bytes(bytes) {
         assert_eq!(envelope.to_bytes(), bytes, "an envelope has one text");
     }
-    let _ = check_accepted(genesis, bytes);
+    let _ = check_accepted(genesis.federation(), bytes);
     let _ = Genesis::from_bytes(bytes);
     let _ = Proposal::from_json(bytes);
     let _ = PublicPart::from_json(bytes);
     let _ = ListExport::verify(bytes, genesis);
     if let Ok(note) = SignedCheckpoint::from_bytes(bytes) {
         assert_eq!(SignedCheckpoint::from_bytes(&note.to_bytes()).unwrap(), note);
-        let _ = crate::export::cosigners_of(&note, genesis);
+        let _ = crate::export::cosigners_of(&note, history.state.roster().voters());
         let _ = note.verify(&note.checkpoint.origin, &MemberKeys::of(0).node.verifying_key());
     }
     let mut state = ListState::new(genesis.clone());
@@ -160,9 +160,12 @@ fn read_names(text: &str) {
     reads_back::<crate::KeyId>(text);
     reads_back::<crate::dsse::PublicKey>(text);
     reads_back::<crate::edtf::DateRange>(text);
-    reads_back::<crate::genesis::Rule>(text);
+    reads_back::<crate::rule::Rule>(text);
     reads_back::<crate::list::EntryId>(text);
     reads_back::<crate::list::CommandId>(text);
+    reads_back::<crate::list::MeasureId>(text);
+    reads_back::<crate::roster::PersonName>(text);
+    reads_back::<crate::rule::BallotKind>(text);
     reads_back::<Hex32>(text);
     reads_back::<crate::subject::Script>(text);
     reads_back::<crate::subject::Slug>(text);

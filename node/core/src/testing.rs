@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a fixture that cannot be made is a test that fails")]
 
 mod history;
+mod say;
 mod snapshot;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 
 pub use self::history::{Depth, History};
+pub use self::say::{Say, measure};
 pub use self::snapshot::Snapshot;
 use crate::canonical::{self, Hex32};
 use crate::dsse::PublicKey;

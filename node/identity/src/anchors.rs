@@ -147,6 +147,29 @@ impl TrustStore {
         Ok(Self { domains })
     }
 
+    /// Builds the store from a roster that is in force, whatever its members wrote into their own rows: a root that is none
+    /// is left out, and with it a member that has no other. Says what was left out. A member that names another's root as
+    /// its own lets the other vouch for its people, which harms nobody but itself.
+    pub fn lenient(members: &[MemberAnchors]) -> (Self, Vec<InvalidTrust>) {
+        let (mut domains, mut left_out) = (BTreeMap::new(), Vec::new());
+        for MemberAnchors { member, trust_domain, roots_der } in members {
+            let parsed = roots_der.iter().take(Self::MAX_ROOTS).enumerate();
+            let mut roots = Vec::new();
+            for root in parsed.map(|(index, der)| Root::parse(*member, index, der)) {
+                match root {
+                    Ok((root, _)) => roots.push(root),
+                    Err(problem) => left_out.push(problem),
+                }
+            }
+            if roots.is_empty() {
+                left_out.push(InvalidTrust::NoRoots { member: *member });
+            } else {
+                domains.entry(trust_domain.clone()).or_insert(DomainTrust { member: *member, roots });
+            }
+        }
+        (Self { domains }, left_out)
+    }
+
     /// Whose trust domain this is; `None` outside the roster.
     pub fn member_of(&self, trust_domain: &TrustDomain) -> Option<MemberId> {
         self.domains.get(trust_domain).map(|trust| trust.member)
@@ -251,6 +274,18 @@ mod tests {
         let leaf = fr.issue(comity_core::Role::Node, "paris-1", now(), crate::pki::days(1)).unwrap();
         let leaf = leaf.leaf_der().unwrap();
         assert!(matches!(with(vec![leaf]), InvalidTrust::NotAnAuthority { .. }));
+    }
+
+    #[test]
+    fn what_one_member_writes_into_its_row_takes_nobody_else_out() {
+        let (fr, de) = (authority("FR", "fr.comity.example"), authority("DE", "de.comity.example"));
+        let nonsense = MemberAnchors { roots_der: vec![vec![0x30; 40]], ..de.anchors() };
+        let (store, left_out) = TrustStore::lenient(&[fr.anchors(), nonsense]);
+        assert_eq!(store.members(), [fr.member()].into());
+        assert_eq!(left_out.len(), 2, "{left_out:?}");
+        let borrower = MemberAnchors { roots_der: fr.anchors().roots_der, ..de.anchors() };
+        let (store, left_out) = TrustStore::lenient(&[fr.anchors(), borrower]);
+        assert_eq!((store.members().len(), left_out.len()), (2, 0));
     }
 
     #[test]

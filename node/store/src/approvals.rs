@@ -9,7 +9,9 @@ mod types;
 use comity_core::{SpiffeId, Timestamp};
 use sqlx::sqlite::SqliteRow;
 
-pub use types::{Approval, ApprovalError, ApprovalKind, ApprovalState, InvalidApprovalWord, NewApproval};
+pub use types::{
+    Approval, ApprovalError, ApprovalKind, ApprovalSignature, ApprovalState, InvalidApprovalWord, NewApproval,
+};
 
 use crate::columns::{self, sql_int, sql_limit};
 use crate::database::{Connection, Database};
@@ -88,6 +90,59 @@ impl Approvals {
                 })
             })
             .await
+    }
+
+    /// Keeps a person's signature, in the place of an earlier one of theirs.
+    ///
+    /// # Errors
+    /// There is none, it was decided before, it has expired, or the database failed.
+    pub async fn sign(&self, id: &str, signature: ApprovalSignature) -> Result<Approval, ApprovalError> {
+        let id = id.to_owned();
+        self.database
+            .write(move |connection| {
+                Box::pin(async move {
+                    let found = require_pending(connection, &id).await?;
+                    if signature.at >= found.expires {
+                        return Err(ApprovalError::Expired { id, expired: found.expires });
+                    }
+                    sqlx::query(
+                        "INSERT INTO approval_signature (approval, person, keyid, sig, at) VALUES ($1, $2, $3, $4, $5)
+                         ON CONFLICT (approval, person)
+                         DO UPDATE SET keyid = excluded.keyid, sig = excluded.sig, at = excluded.at",
+                    )
+                    .bind(id)
+                    .bind(signature.person)
+                    .bind(signature.keyid.to_string())
+                    .bind(signature.sig.to_vec())
+                    .bind(signature.at.as_micros())
+                    .execute(&mut *connection)
+                    .await?;
+                    Ok(found)
+                })
+            })
+            .await
+    }
+
+    /// The signatures that people gave, the earliest first: one of each.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn signatures(&self, id: &str) -> Result<Vec<ApprovalSignature>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM approval_signature WHERE approval = $1 ORDER BY at, person LIMIT $2")
+            .bind(id.to_owned())
+            .bind(sql_limit(crate::PAGE_MAX_ROWS))
+            .fetch_all(&mut *self.database.read().await?)
+            .await?;
+        let read = |row: &SqliteRow| {
+            let sig = columns::bytes(row, "sig")?.try_into().map_err(|_| StoreError::Corrupt { column: "sig" })?;
+            Ok(ApprovalSignature {
+                person: columns::text(row, "person")?,
+                keyid: columns::parsed(row, "keyid")?,
+                sig,
+                at: columns::instant(row, "at")?,
+            })
+        };
+        rows.iter().map(read).collect()
     }
 
     /// Says how a running action ended: what it did, or why it could not.

@@ -103,3 +103,29 @@ async fn one_author_cannot_fill_the_table() {
     other.author = person("operator", "desk-8");
     approvals.create(other).await.unwrap();
 }
+
+#[tokio::test]
+async fn each_person_signs_once_and_only_what_waits() {
+    let test = TestStore::new().await;
+    let (approvals, second) = (test.store.approvals(), person("approver", "desk-2"));
+    let signed = |name: &str, byte: u8, second: i64| ApprovalSignature {
+        person: name.to_owned(),
+        keyid: "00112233445566ff".parse().unwrap(),
+        sig: [byte; 64],
+        at: at(second),
+    };
+    let asked = approvals.create(NewApproval { kind: ApprovalKind::Keys, ..waiting(1) }).await.unwrap();
+    approvals.sign(&asked.id, signed("desk-7", 1, 1)).await.unwrap();
+    approvals.sign(&asked.id, signed("desk-2", 2, 2)).await.unwrap();
+    approvals.sign(&asked.id, signed("desk-7", 3, 3)).await.unwrap();
+    let kept = approvals.signatures(&asked.id).await.unwrap();
+    assert_eq!(kept, [signed("desk-2", 2, 2), signed("desk-7", 3, 3)]);
+
+    assert!(matches!(approvals.sign(&asked.id, signed("desk-7", 4, 100)).await, Err(ApprovalError::Expired { .. })));
+    assert!(matches!(approvals.sign("A-X", signed("desk-7", 4, 1)).await, Err(ApprovalError::NotFound { .. })));
+    approvals.claim(&asked.id, &second, at(4)).await.unwrap();
+    assert!(matches!(approvals.sign(&asked.id, signed("desk-7", 4, 5)).await, Err(ApprovalError::NotPending { .. })));
+    // What a crash cut short keeps its signatures.
+    let test = test.reopen().await;
+    assert_eq!(test.store.approvals().signatures(&asked.id).await.unwrap(), kept);
+}

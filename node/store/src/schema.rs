@@ -10,7 +10,10 @@ fn migrations() -> Vec<Migration> {
     let step = |version, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    vec![step(1, "national store", include_str!("../migrations/0001_national_store.sql"))]
+    vec![
+        step(1, "national store", include_str!("../migrations/0001_national_store.sql")),
+        step(2, "committee acts", include_str!("../migrations/0002_committee_acts.sql")),
+    ]
 }
 
 /// Brings the schema up to date, each step in a transaction of its own.

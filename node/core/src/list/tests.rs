@@ -1,10 +1,15 @@
 //! What every node must refuse alike, and that what it accepts is what the members said.
 
-mod attempts;
+// mod attempts;
+mod entries;
 mod form;
-mod oracle;
+mod keys;
+// mod oracle;
 mod outcome;
 mod refusal;
+mod roster;
+mod silence;
+mod votes;
 
 use crate::member::MemberId;
 use crate::testing::{Federation, History, member};

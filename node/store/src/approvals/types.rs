@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use comity_core::{SpiffeId, Timestamp, VersionId};
+use comity_core::{KeyId, SpiffeId, Timestamp, VersionId};
 
 use crate::error::StoreError;
 
@@ -18,13 +18,43 @@ pub enum ApprovalKind {
     Vote,
     /// A policy for a partner.
     Policy,
-    /// Taking a proposal back.
+    /// Taking a proposal or a motion back.
     Withdraw,
+    /// Laying a motion before the members that comes from no proposal.
+    Motion,
+    /// Stopping silence for a time.
+    Hold,
+    /// Consenting to the extension of another's hold.
+    ExtendHold,
+    /// Ending the own hold.
+    LiftHold,
+    /// Objecting.
+    Object,
+    /// Attaching or ending a national measure.
+    Measure,
+    /// Recording that an entry was reviewed.
+    Review,
+    /// The member's own keys and people.
+    Keys,
 }
 
 impl ApprovalKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Share, Self::Table, Self::Vote, Self::Policy, Self::Withdraw];
+    pub const ALL: [Self; 13] = [
+        Self::Share,
+        Self::Table,
+        Self::Vote,
+        Self::Policy,
+        Self::Withdraw,
+        Self::Motion,
+        Self::Hold,
+        Self::ExtendHold,
+        Self::LiftHold,
+        Self::Object,
+        Self::Measure,
+        Self::Review,
+        Self::Keys,
+    ];
 
     /// As it is stored and shown.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +64,14 @@ impl ApprovalKind {
             Self::Vote => "vote",
             Self::Policy => "policy",
             Self::Withdraw => "withdraw",
+            Self::Motion => "motion",
+            Self::Hold => "hold",
+            Self::ExtendHold => "extend_hold",
+            Self::LiftHold => "lift_hold",
+            Self::Object => "object",
+            Self::Measure => "measure",
+            Self::Review => "review",
+            Self::Keys => "keys",
         }
     }
 }
@@ -76,11 +114,14 @@ pub struct InvalidApprovalWord {
     expected: &'static str,
 }
 
+const KINDS: &str =
+    "share, table, vote, policy, withdraw, motion, hold, extend_hold, lift_hold, object, measure, review, keys";
+
 impl FromStr for ApprovalKind {
     type Err = InvalidApprovalWord;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = InvalidApprovalWord { expected: "share, table, vote, policy, withdraw" };
+        let invalid = InvalidApprovalWord { expected: KINDS };
         Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(invalid)
     }
 }
@@ -160,6 +201,19 @@ pub struct Approval {
     pub decided: Option<Timestamp>,
     /// What came of it: the action's result or error, or the reason of the refusal.
     pub outcome: Option<String>,
+}
+
+/// A person's signature over the command that an approval will hand in. Whoever keeps one has verified it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalSignature {
+    /// Who signed, as the roster has them: a pseudonym.
+    pub person: String,
+    /// With which key.
+    pub keyid: KeyId,
+    /// Ed25519, over the command's DSSE encoding.
+    pub sig: [u8; 64],
+    /// When it came.
+    pub at: Timestamp,
 }
 
 /// Why an approval did not move. Nothing has changed.

@@ -9,7 +9,11 @@ use crate::member::MemberId;
 use crate::roster::{MAX_INCARNATION, MemberStatus, Standing};
 
 impl ListState {
-    pub(super) fn enactable(&self, motion: &Motion) -> Result<(), Refusal> {
+    /// Whether a motion could be carried out as things stand: what tabling it would be refused for, besides its form.
+    ///
+    /// # Errors
+    /// What stands in its way.
+    pub fn enactable(&self, motion: &Motion) -> Result<(), Refusal> {
         match motion {
             Motion::List { proposal } => match self.adopted.get(proposal) {
                 Some(ballot) => Err(Refusal::AlreadyTabled(*ballot)),

@@ -1,7 +1,7 @@
 //! What accepted commands do: adoption, rejection, correction, numbers, list time, replay.
 
 use super::{au, ca, de, four, fr};
-use crate::list::{BallotState, Choice, Event, Publication, check_accepted};
+use crate::list::{Authority, BallotState, Choice, Event, Publication, Rejection, check_accepted};
 use crate::merkle;
 use crate::testing::{Federation, History, Snapshot, member};
 use crate::timestamp::Timestamp;
@@ -16,7 +16,10 @@ fn a_ballot_is_adopted_by_the_vote_that_completes_the_consents() {
     assert_eq!(history.ballot(ballot).state, BallotState::Open);
     let accepted = history.vote(au(), ballot, Choice::Yes);
     let id = "CW-2026-0001".parse().unwrap();
-    assert_eq!(accepted.events, [Event::Voted(ballot, au()), Event::Listed(ballot, "CW-2026-0001".parse().unwrap())]);
+    assert_eq!(
+        accepted.events,
+        [Event::Voted(ballot, au()), Event::Published(0), Event::Listed(ballot, "CW-2026-0001".parse().unwrap())]
+    );
     let entry = history.state.entry(&id).unwrap().clone();
     assert_eq!((entry.command_leaf, entry.public_leaf, entry.proposer), (accepted.leaf, 0, fr()));
     assert_eq!(entry.consents, [au(), ca(), fr()], "only those who said yes, by code");
@@ -24,11 +27,13 @@ fn a_ballot_is_adopted_by_the_vote_that_completes_the_consents() {
     let leaf = history.state.publication(0).unwrap();
     let publication: Publication = crate::canonical::from_slice(leaf).unwrap();
     let ballot = history.ballot(ballot);
-    for consent in &publication.consents {
+    let Authority::Ballot(decided) = &publication.by else { panic!("no ballot listed it") };
+    assert_eq!(decided.consents.len(), 3);
+    for consent in &decided.consents {
         let vote = &ballot.votes[&consent.member];
         let envelope = &history.accepted[usize::try_from(vote.leaf).unwrap()].envelope;
-        assert_eq!(consent.vote, merkle::leaf_hash(envelope));
-        let checked = check_accepted(&history.federation.genesis, envelope).unwrap();
+        assert_eq!(consent.command, merkle::leaf_hash(envelope));
+        let checked = check_accepted(history.federation.genesis.federation(), envelope).unwrap();
         assert_eq!(checked.command().member(), consent.member);
     }
     assert_eq!(history.state.public_log().root(), merkle::root_of([merkle::leaf_hash(leaf)]));
@@ -42,7 +47,7 @@ fn a_ballot_is_rejected_once_it_cannot_be_adopted() {
         history.vote(de(), ballot, Choice::No);
         let accepted = history.vote(ca(), ballot, last);
         assert_eq!(accepted.events.contains(&Event::Rejected(ballot)), rejected);
-        assert_eq!(history.ballot(ballot).state == BallotState::Rejected, rejected);
+        assert_eq!(history.ballot(ballot).state == BallotState::Rejected(Rejection::Votes), rejected);
         assert_eq!(history.state.public_log().size(), 0, "an accusation that failed is not published");
     }
 }
@@ -109,7 +114,7 @@ fn recipients_are_not_counted() {
     });
     let mut history = History::new(federation);
     let ballot = history.table(fr());
-    assert_eq!((history.ballot(ballot).electorate.len(), history.ballot(ballot).needed()), (3, 2));
+    assert_eq!((history.ballot(ballot).electorate.len(), history.ballot(ballot).needed()), (3, Some(2)));
     history.vote(fr(), ballot, Choice::Yes);
     history.vote(de(), ballot, Choice::Yes);
     assert_eq!(history.state.entry_count(), 1);

@@ -1,0 +1,32 @@
+//! Reading with certainty, and saying how old what is read otherwise may be.
+
+use std::time::Duration;
+
+use comity_consensus::ReadError;
+
+use crate::error::AppError;
+use crate::node::Node;
+
+/// How long a reader waits until it is certain what is current.
+const BARRIER: Duration = Duration::from_secs(5);
+
+impl Node {
+    /// Waits until what this node shows contains everything that any node acknowledged before.
+    ///
+    /// # Errors
+    /// Too few of the members' nodes answer.
+    pub async fn read_barrier(&self) -> Result<(), AppError> {
+        Ok(self.consensus.read_barrier(BARRIER).await?)
+    }
+
+    /// How long ago this node last knew of a quorum, in milliseconds; nothing where it never did.
+    pub fn list_age_ms(&self) -> Option<u64> {
+        self.consensus.heard_ms_ago()
+    }
+}
+
+impl From<ReadError> for AppError {
+    fn from(error: ReadError) -> Self {
+        Self::NoQuorum(format!("{error}; `--stale-ok` reads what this node knew"))
+    }
+}
