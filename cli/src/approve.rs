@@ -1,6 +1,7 @@
 //! `comity approve`: the second pair of eyes.
 
 use clap::Subcommand;
+use comity_core::list::Command;
 use comity_proto::v1;
 use serde::Serialize;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use crate::failure::Failure;
 use crate::page::{Page, clean, table};
 use crate::refusal::Asked;
 use crate::session::Session;
-use crate::{when, wire};
+use crate::{signing, when, wire};
 
 /// The verbs of `comity approve`.
 #[derive(Debug, Clone, Subcommand)]
@@ -32,10 +33,26 @@ pub(crate) enum ApproveCommand {
     },
     /// Approve, and carry it out
     ///
-    /// Not by its author, whatever role they come in.
+    /// Not by its author, whatever role they come in. Where the member requires personal signatures, what is to be signed is
+    /// shown, and the context's signing key signs it.
+    #[command(after_long_help = "Examples:\n  comity approve show A-7K3M9QXT\n  comity approve yes A-7K3M9QXT")]
     Yes {
         /// The approval, as A-7K3M9QXT
         id: String,
+        /// Do not ask before signing
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Add the author's own signature, where the member requires personal signatures
+    ///
+    /// Whoever asks with a signing key in the context has signed already.
+    #[command(after_long_help = "Examples:\n  comity approve sign A-7K3M9QXT")]
+    Sign {
+        /// The approval, as A-7K3M9QXT
+        id: String,
+        /// Do not ask before signing
+        #[arg(long)]
+        yes: bool,
     },
     /// Refuse
     No {
@@ -54,13 +71,55 @@ pub(crate) async fn run(command: ApproveCommand, session: &mut Session<'_>) -> R
             let approval = get(&session.node().await?, &id).await?;
             show(session, approval)
         }
-        ApproveCommand::Yes { id } => decide(session, id, true, String::new()).await,
-        ApproveCommand::No { id, reason } => decide(session, id, false, reason).await,
+        ApproveCommand::Yes { id, yes } => approve(session, id, yes).await,
+        ApproveCommand::Sign { id, yes } => sign(session, &id, yes).await,
+        ApproveCommand::No { id, reason } => {
+            let node = session.node().await?;
+            let request = v1::DecideApprovalRequest { id, approve: false, reason, signature: None };
+            decide(session, &node, request).await
+        }
     }
 }
 
-/// Tells that something now waits for another person, and what that person runs.
-pub(crate) fn deferred(session: &mut Session<'_>, approval: v1::Approval) -> Result<(), Failure> {
+/// Tells that something now waits for another person, and what that person runs. Where the member requires personal
+/// signatures, signs what waits if it says what was asked.
+pub(crate) async fn deferred(
+    session: &mut Session<'_>,
+    node: &Node,
+    approval: v1::Approval,
+    is_asked: impl Fn(&Command) -> bool,
+) -> Result<(), Failure> {
+    let approval = match (&approval.to_sign, node.signing_key()) {
+        (Some(to_sign), Some(key)) => {
+            let command = signing::read(node, to_sign)?;
+            if !is_asked(&command) {
+                let message = format!(
+                    "approval {}: the node asks to sign something else than what was asked: {}; nothing was signed",
+                    approval.id,
+                    signing::in_words(&command)
+                );
+                let next = format!("comity approve no {} --reason TEXT", approval.id);
+                return Err(Failure::new(Exit::VerificationFailed, message).next(next));
+            }
+            let key = signing::load(key)?;
+            let signed = add_signature(node, &approval.id, signing::sign(&command, &key)).await?;
+            session.output.note(&format!("signed with key {}: {}", signing::key_id(&key), signing::in_words(&command)));
+            signed
+        }
+        (Some(_), None) => {
+            session.output.note(&format!(
+                "this member requires personal signatures, and the context names no signing key\nnext:  comity approve sign {} \
+                 with a context that names yours (comity context add ... --signing-key FILE)",
+                clean(&approval.id)
+            ));
+            approval
+        }
+        (None, _) => approval,
+    };
+    waits(session, approval)
+}
+
+fn waits(session: &mut Session<'_>, approval: v1::Approval) -> Result<(), Failure> {
     let view = ApprovalView::from(approval);
     let waits = format!("waits for approval {0}: another person runs  comity approve yes {0}", clean(&view.id));
     session.output.show(&view, |_| format!("{}\n{waits}", clean(&view.summary)))?;
@@ -92,9 +151,17 @@ fn show(session: &mut Session<'_>, approval: v1::Approval) -> Result<(), Failure
         page.field("decided by", &view.decided_by);
         page.field("decided", decided);
         page.field("outcome", &view.outcome);
+        if view.signatures_needed > 0 {
+            let who = if view.signed_by.is_empty() { "nobody yet".to_owned() } else { view.signed_by.join(", ") };
+            page.field("signatures", format!("{} of {}: {who}", view.signed_by.len(), view.signatures_needed));
+        }
         if let Some(details) = &view.details {
             page.heading("Details");
             page.json(details);
+        }
+        if let Some(command) = &view.command {
+            page.heading("To be signed");
+            page.json(command);
         }
         page.finish()
     })?;
@@ -132,10 +199,60 @@ async fn list(session: &mut Session<'_>, all: bool, limit: usize) -> Result<(), 
     Ok(())
 }
 
-async fn decide(session: &mut Session<'_>, id: String, approve: bool, reason: String) -> Result<(), Failure> {
+async fn approve(session: &mut Session<'_>, id: String, yes: bool) -> Result<(), Failure> {
     let node = session.node().await?;
+    let approval = get(&node, &id).await?;
+    let signature = match &approval.to_sign {
+        Some(to_sign) => Some(signed(session, &node, to_sign, yes)?),
+        None => None,
+    };
+    let request = v1::DecideApprovalRequest { id, approve: true, reason: String::new(), signature };
+    decide(session, &node, request).await
+}
+
+async fn sign(session: &mut Session<'_>, id: &str, yes: bool) -> Result<(), Failure> {
+    let node = session.node().await?;
+    let approval = get(&node, id).await?;
+    let Some(to_sign) = &approval.to_sign else {
+        let message = format!("approval {id}: there is nothing to sign");
+        return Err(Failure::new(Exit::Conflict, message).next(format!("comity approve show {id}")));
+    };
+    let signature = signed(session, &node, to_sign, yes)?;
+    let approval = add_signature(&node, id, signature).await?;
+    waits(session, approval)
+}
+
+/// Shows what is to be signed, asks whoever can be asked, and signs it.
+fn signed(
+    session: &mut Session<'_>,
+    node: &Node,
+    to_sign: &v1::SignedCommand,
+    yes: bool,
+) -> Result<v1::PersonalSignature, Failure> {
+    let command = signing::read(node, to_sign)?;
+    let path = node.signing_key().ok_or_else(|| {
+        Failure::error("this member requires personal signatures, and the context names no signing key")
+            .next("comity context add NAME ... --signing-key FILE; comity pki person makes one")
+    })?;
+    let key = signing::load(path)?;
+    let words = signing::in_words(&command);
+    if session.output.can_ask() {
+        session.confirm(&format!("your key {} will sign: {words}", signing::key_id(&key)), "sign", yes)?;
+    } else {
+        session.output.note(&format!("signing with key {}: {words}", signing::key_id(&key)));
+    }
+    Ok(signing::sign(&command, &key))
+}
+
+async fn add_signature(node: &Node, id: &str, signature: v1::PersonalSignature) -> Result<v1::Approval, Failure> {
     let asked = Asked::about(format!("approval {id}"), format!("comity approve show {id}"));
-    let request = v1::DecideApprovalRequest { id, approve, reason };
+    let request = v1::SignApprovalRequest { id: id.to_owned(), signature: Some(signature) };
+    Ok(node.approvals().sign_approval(request).await.map_err(|s| asked.refused(s))?.into_inner())
+}
+
+async fn decide(session: &mut Session<'_>, node: &Node, request: v1::DecideApprovalRequest) -> Result<(), Failure> {
+    let id = &request.id;
+    let asked = Asked::about(format!("approval {id}"), format!("comity approve show {id}"));
     let approval = node.approvals().decide_approval(request).await.map_err(|s| asked.refused(s))?.into_inner();
     let state = approval.state();
     let view = ApprovalView::from(approval);
@@ -166,6 +283,11 @@ struct ApprovalView {
     outcome: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<Value>,
+    /// What people sign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<Value>,
+    signatures_needed: i32,
+    signed_by: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -182,6 +304,9 @@ impl From<v1::Approval> for ApprovalView {
             expire_time: when::rfc3339(approval.expire_time.as_ref()),
             decide_time: when::rfc3339(approval.decide_time.as_ref()),
             details: wire::embedded(&approval.details),
+            command: approval.to_sign.and_then(|to_sign| wire::embedded(&to_sign.payload)),
+            signatures_needed: approval.signatures_needed,
+            signed_by: approval.signed_by,
             id: approval.id,
             kind: approval.kind,
             author: approval.author,

@@ -1,16 +1,22 @@
-//! `comity ballot`: the coalition's decisions, and this member's vote on them.
+//! `comity ballot`: the coalition's decisions, and what this member says to them.
+
+mod next;
+mod show;
+mod view;
 
 use clap::{Subcommand, ValueEnum};
+use comity_core::MemberId;
+use comity_core::list::{self, Command};
 use comity_proto::v1;
-use serde::Serialize;
-use serde_json::Value;
 
+use self::view::{BallotView, BallotsView};
 use crate::connection::Node;
+use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::page::{Page, Style, table};
+use crate::page::table;
 use crate::refusal::Asked;
 use crate::session::Session;
-use crate::{approve, documents, when, wire};
+use crate::{approve, signing, when, wire};
 
 /// The verbs of `comity ballot`.
 #[derive(Debug, Clone, Subcommand)]
@@ -24,7 +30,10 @@ pub(crate) enum BallotCommand {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
         limit: u32,
     },
-    /// Show a ballot: what was tabled, and who voted how
+    /// Show a ballot: what was tabled, what stands where, and what happens next and when
+    #[command(
+        after_long_help = "Examples:\n  comity ballot show 3f9a01\n  comity ballot show 3f9a01 -o json | jq .next"
+    )]
     Show {
         /// Its id, or the first digits of it
         ballot: String,
@@ -46,6 +55,68 @@ pub(crate) enum BallotCommand {
         #[arg(long)]
         correct: bool,
     },
+    /// Say that a person of this member has taken notice of a ballot
+    ///
+    /// Done at once: it decides nothing. Where silence decides, a member that does not acknowledge in time is absent, and is not
+    /// counted.
+    #[command(after_long_help = "Examples:\n  comity ballot acknowledge 3f9a01")]
+    Acknowledge {
+        /// Its id, or the first digits of it
+        ballot: String,
+    },
+    /// Ask that this member stop silence for a time; another person approves
+    ///
+    /// A member places one hold on a ballot. It ends when it is lifted or lapses; an objection ends the ballot.
+    #[command(
+        after_long_help = "Examples:\n  comity ballot hold 3f9a01 --reason 'the passport number is being checked'"
+    )]
+    Hold {
+        /// Its id, or the first digits of it
+        ballot: String,
+        /// Why: the other members see it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Ask that this member consent to the extension of another's hold; another person approves
+    ///
+    /// A hold is extended once, when more than half of the other members have consented.
+    #[command(after_long_help = "Examples:\n  comity ballot extend-hold 3f9a01 --holder DE")]
+    ExtendHold {
+        /// Its id, or the first digits of it
+        ballot: String,
+        /// Whose hold
+        #[arg(long, value_name = "CODE")]
+        holder: MemberId,
+    },
+    /// Ask that this member lift its hold; another person approves
+    #[command(after_long_help = "Examples:\n  comity ballot lift 3f9a01")]
+    Lift {
+        /// Its id, or the first digits of it
+        ballot: String,
+    },
+    /// Ask that this member object, which ends the ballot; another person approves
+    #[command(
+        after_long_help = "Examples:\n  comity ballot object 3f9a01 --reason 'the statement of case names the wrong unit'"
+    )]
+    Object {
+        /// Its id, or the first digits of it
+        ballot: String,
+        /// Why: the other members see it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Ask that this member take its motion back; another person approves
+    #[command(after_long_help = "Examples:\n  comity ballot withdraw 3f9a01")]
+    Withdraw {
+        /// Its id, or the first digits of it
+        ballot: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// How a member votes.
@@ -59,31 +130,97 @@ pub(crate) enum Choice {
     Abstain,
 }
 
+impl Choice {
+    fn to_core(self) -> list::Choice {
+        match self {
+            Self::Yes => list::Choice::Yes,
+            Self::No => list::Choice::No,
+            Self::Abstain => list::Choice::Abstain,
+        }
+    }
+
+    fn to_proto(self) -> v1::Choice {
+        match self {
+            Self::Yes => v1::Choice::Yes,
+            Self::No => v1::Choice::No,
+            Self::Abstain => v1::Choice::Abstain,
+        }
+    }
+}
+
 pub(crate) async fn run(command: BallotCommand, session: &mut Session<'_>) -> Result<(), Failure> {
     match command {
         BallotCommand::List { open, limit } => list(session, open, limit as usize).await,
         BallotCommand::Show { ballot } => {
             let ballot = get(&session.node().await?, &ballot).await?;
-            let view = BallotView::from(ballot.clone());
-            session.output.show(&view, |style| page(style, &view, &ballot))
+            show(session, &ballot)
         }
         BallotCommand::Vote { ballot, choice, reason, correct } => {
-            let node = session.node().await?;
-            let id = get(&node, &ballot).await?.id;
-            let asked = Asked::about(
-                format!("ballot {}", wire::digits(&id)),
-                format!("comity ballot show {}", wire::digits(&id)),
-            );
-            let choice = match choice {
-                Choice::Yes => v1::Choice::Yes,
-                Choice::No => v1::Choice::No,
-                Choice::Abstain => v1::Choice::Abstain,
-            };
-            let request = v1::CastVoteRequest { ballot: id, choice: choice.into(), reason, correct };
+            let (node, id, asked) = found(session, &ballot).await?;
+            let said = (!reason.is_empty()).then(|| reason.clone());
+            let request = v1::CastVoteRequest { ballot: id.clone(), choice: choice.to_proto().into(), reason, correct };
             let approval = node.ballots().cast_vote(request).await.map_err(|s| asked.refused(s))?.into_inner();
-            approve::deferred(session, approval)
+            let is_asked = |command: &Command| match command {
+                Command::Vote(vote) => {
+                    vote.choice == choice.to_core() && vote.reason == said && (correct || vote.replaces.is_none())
+                }
+                _ => false,
+            };
+            approve::deferred(session, &node, approval, |c| is_about(c, &id) && is_asked(c)).await
+        }
+        BallotCommand::Acknowledge { ballot } => acknowledge(session, &ballot).await,
+        BallotCommand::Hold { ballot, reason } => {
+            let (node, id, asked) = found(session, &ballot).await?;
+            let request = v1::PlaceHoldRequest { ballot: id.clone(), reason: reason.clone() };
+            let approval = node.ballots().place_hold(request).await.map_err(|s| asked.refused(s))?.into_inner();
+            let is_asked = |c: &Command| matches!(c, Command::Hold(hold) if hold.reason == reason);
+            approve::deferred(session, &node, approval, |c| is_about(c, &id) && is_asked(c)).await
+        }
+        BallotCommand::ExtendHold { ballot, holder } => {
+            let (node, id, asked) = found(session, &ballot).await?;
+            let request = v1::ExtendHoldRequest { ballot: id.clone(), holder: holder.to_string() };
+            let approval = node.ballots().extend_hold(request).await.map_err(|s| asked.refused(s))?.into_inner();
+            let is_asked = |c: &Command| matches!(c, Command::ExtendHold(extend) if extend.holder == holder);
+            approve::deferred(session, &node, approval, |c| is_about(c, &id) && is_asked(c)).await
+        }
+        BallotCommand::Lift { ballot } => {
+            let (node, id, asked) = found(session, &ballot).await?;
+            let request = v1::LiftHoldRequest { ballot: id.clone() };
+            let approval = node.ballots().lift_hold(request).await.map_err(|s| asked.refused(s))?.into_inner();
+            let is_asked = |c: &Command| matches!(c, Command::LiftHold(_));
+            approve::deferred(session, &node, approval, |c| is_about(c, &id) && is_asked(c)).await
+        }
+        BallotCommand::Object { ballot, reason, yes } => {
+            let (node, id, asked) = found(session, &ballot).await?;
+            let digits = wire::digits(&id);
+            session.confirm(&format!("an objection ends ballot {digits}, which cannot be undone"), &digits, yes)?;
+            let request = v1::ObjectRequest { ballot: id.clone(), reason: reason.clone() };
+            let approval = node.ballots().object(request).await.map_err(|s| asked.refused(s))?.into_inner();
+            let is_asked = |c: &Command| matches!(c, Command::Object(object) if object.reason == reason);
+            approve::deferred(session, &node, approval, |c| is_about(c, &id) && is_asked(c)).await
+        }
+        BallotCommand::Withdraw { ballot, yes } => {
+            let (node, id, asked) = found(session, &ballot).await?;
+            let digits = wire::digits(&id);
+            session.confirm(&format!("ballot {digits} will be withdrawn, which cannot be undone"), &digits, yes)?;
+            let request = v1::WithdrawBallotRequest { ballot: id.clone() };
+            let approval = node.ballots().withdraw_ballot(request).await.map_err(|s| asked.refused(s))?.into_inner();
+            let is_asked = |c: &Command| matches!(c, Command::Withdraw(_));
+            approve::deferred(session, &node, approval, |c| is_about(c, &id) && is_asked(c)).await
         }
     }
+}
+
+fn is_about(command: &Command, ballot: &str) -> bool {
+    command.ballot().is_some_and(|id| id.to_string() == ballot)
+}
+
+/// The node, the whole id of a ballot, and the words for a refusal.
+async fn found(session: &Session<'_>, ballot: &str) -> Result<(Node, String, Asked), Failure> {
+    let node = session.node().await?;
+    let id = get(&node, ballot).await?.id;
+    let digits = wire::digits(&id);
+    Ok((node, id, Asked::about(format!("ballot {digits}"), format!("comity ballot show {digits}"))))
 }
 
 async fn get(node: &Node, id: &str) -> Result<v1::Ballot, Failure> {
@@ -92,32 +229,32 @@ async fn get(node: &Node, id: &str) -> Result<v1::Ballot, Failure> {
     Ok(node.ballots().get_ballot(request).await.map_err(|s| asked.refused(s))?.into_inner())
 }
 
-fn page(style: &Style, view: &BallotView, ballot: &v1::Ballot) -> String {
-    let mut page = Page::new(style);
-    page.heading(&format!("Ballot {}", view.id));
-    page.field("state", &view.state);
-    page.field("entry", &view.entry);
-    page.field("proposal", &view.proposal);
-    page.field("proposer", &view.proposer);
-    page.field("tabled", when::local(ballot.table_time.as_ref()));
-    let yes = view.votes.iter().filter(|v| v.choice == "yes").count();
-    page.field("rule", format!("{}: {} yes of {} adopt; {yes} so far", view.rule, view.needed, view.electorate.len()));
-    page.fields(
-        "votes",
-        view.votes.iter().map(|vote| {
-            let reason = if vote.reason.is_empty() { String::new() } else { format!("  {}", vote.reason) };
-            format!("{:8}  {}{reason}", vote.member, vote.choice)
-        }),
-    );
-    let silent = view.electorate.iter().filter(|m| !view.votes.iter().any(|v| v.member == **m));
-    page.field("not yet", silent.cloned().collect::<Vec<_>>().join(", "));
-    if !ballot.public_part.is_empty() {
-        match comity_core::canonical::from_slice(&ballot.public_part) {
-            Ok(part) => documents::public_part(&mut page, &part),
-            Err(_) => documents::unknown(&mut page, "Public part", &ballot.public_part),
-        }
+fn show(session: &mut Session<'_>, ballot: &v1::Ballot) -> Result<(), Failure> {
+    let view = BallotView::from(ballot.clone());
+    session.output.show(&view, |style| show::page(style, &view, ballot))
+}
+
+async fn acknowledge(session: &mut Session<'_>, ballot: &str) -> Result<(), Failure> {
+    let (node, id, asked) = found(session, ballot).await?;
+    let mut request = v1::AcknowledgeBallotRequest { ballot: id.clone(), ..Default::default() };
+    let mut answer = node.ballots().acknowledge_ballot(request.clone()).await.map_err(|s| asked.refused(s));
+    // Only the node knows whether the member requires personal signatures; the same command is then handed in signed.
+    if let (Err(failure), Some(path)) = (&answer, node.signing_key())
+        && failure.reason() == Some("PERSONAL_SIGNATURES")
+    {
+        let key = signing::load(path)?;
+        let ballot = id.parse().map_err(|_| {
+            Failure::new(Exit::VerificationFailed, format!("the node calls the ballot `{id}`, which is no id"))
+                .next("comity ballot list")
+        })?;
+        let command_id = signing::command_id()?;
+        let (federation, member) = (node.genesis().federation(), node.member());
+        let command = Command::Acknowledge(list::Acknowledge { federation, command_id, member, ballot });
+        request.command_id = command_id.to_string();
+        request.signature = Some(signing::sign(&command, &key));
+        answer = node.ballots().acknowledge_ballot(request).await.map_err(|s| asked.refused(s));
     }
-    page.finish()
+    show(session, &answer?.into_inner())
 }
 
 async fn list(session: &mut Session<'_>, open_only: bool, limit: usize) -> Result<(), Failure> {
@@ -132,83 +269,30 @@ async fn list(session: &mut Session<'_>, open_only: bool, limit: usize) -> Resul
         }
     })
     .await?;
-    let tabled: Vec<String> = ballots.iter().map(|b| when::local(b.table_time.as_ref())).collect();
+    let times: Vec<(String, String)> =
+        ballots.iter().map(|b| (when::minute(b.due_time.as_ref()), when::minute(b.table_time.as_ref()))).collect();
     let view = BallotsView { ballots: ballots.into_iter().map(BallotView::from).collect() };
     session.output.show(&view, |style| {
-        let rows = view.ballots.iter().zip(tabled).map(|(b, tabled)| {
-            let yes = b.votes.iter().filter(|v| v.choice == "yes").count();
-            let count = format!("{yes}/{}", b.needed);
+        let rows = view.ballots.iter().zip(times).map(|(b, (due, tabled))| {
+            let what = if b.subject.is_empty() { b.motion.clone() } else { b.subject.clone() };
+            let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
             vec![
                 wire::digits(&b.id),
+                b.kind.clone(),
                 b.state.clone(),
-                count,
+                b.standing(),
+                or_dash(due),
                 b.proposer.clone(),
-                b.entry.clone(),
+                or_dash(b.entry.clone()),
                 tabled,
-                b.subject.clone(),
+                what,
             ]
         });
-        table(style, &["BALLOT", "STATE", "YES", "PROPOSER", "ENTRY", "TABLED", "SUBJECT"], rows.collect())
+        let headings = ["BALLOT", "KIND", "STATE", "STANDS", "DUE", "PROPOSER", "ENTRY", "TABLED", "WHAT"];
+        table(style, &headings, rows.collect())
     })?;
     if more {
         session.output.note(&format!("there are more than {limit}: ask for more with --limit"));
     }
     Ok(())
-}
-
-/// A ballot as `-o json` writes it.
-#[derive(Debug, Clone, Serialize)]
-struct BallotView {
-    id: String,
-    proposal: String,
-    proposer: String,
-    state: String,
-    entry: String,
-    rule: String,
-    needed: i32,
-    electorate: Vec<String>,
-    votes: Vec<VoteView>,
-    table_time: Option<String>,
-    subject: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    public_part: Option<Value>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct VoteView {
-    member: String,
-    choice: String,
-    reason: String,
-    command_id: String,
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct BallotsView {
-    ballots: Vec<BallotView>,
-}
-
-impl From<v1::Ballot> for BallotView {
-    fn from(ballot: v1::Ballot) -> Self {
-        let state = wire::lower(ballot.state().as_str_name(), "BALLOT_STATE");
-        let votes = ballot.votes.into_iter().map(|vote| VoteView {
-            choice: wire::lower(vote.choice().as_str_name(), "CHOICE"),
-            member: vote.member,
-            reason: vote.reason,
-            command_id: vote.command_id,
-        });
-        Self {
-            state,
-            votes: votes.collect(),
-            table_time: when::rfc3339(ballot.table_time.as_ref()),
-            public_part: wire::embedded(&ballot.public_part),
-            id: ballot.id,
-            proposal: ballot.proposal,
-            proposer: ballot.proposer,
-            entry: ballot.entry,
-            rule: ballot.rule,
-            needed: ballot.needed,
-            electorate: ballot.electorate,
-            subject: ballot.subject,
-        }
-    }
 }

@@ -9,7 +9,9 @@ use clap_complete::Shell;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::session::{GlobalOptions, Session};
-use crate::{approve, audit, ballot, context, demo, importing, list, member, node_status, pki, policy, proposal};
+use crate::{
+    approve, audit, ballot, context, demo, importing, list, measure, member, node_status, pki, policy, proposal,
+};
 
 /// The command of a sanctions coalition's operators, approvers, policy officers, auditors and administrators
 ///
@@ -44,19 +46,22 @@ pub(crate) enum Noun {
     /// The second pair of eyes: what waits, and deciding it
     #[command(subcommand)]
     Approve(approve::ApproveCommand),
-    /// The coalition's decisions, and this member's votes
+    /// The coalition's decisions: vote, acknowledge, hold, object
     #[command(subcommand)]
     Ballot(ballot::BallotCommand),
-    /// The agreed list: show, export, verify offline
+    /// The agreed list: show, follow, compare, export, verify offline
     #[command(subcommand)]
     List(list::ListCommand),
+    /// This member's own national sanctions on entries
+    #[command(subcommand)]
+    Measure(measure::MeasureCommand),
     /// What each partner may see
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// The access log: read it, and prove that nobody changed it
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// Who belongs to the federation; founding one
+    /// Who belongs to the federation; founding and joining one; keys and people
     #[command(subcommand)]
     Member(member::MemberCommand),
     /// How this member's node is
@@ -91,8 +96,14 @@ pub(crate) enum Noun {
 pub(crate) async fn run(command_line: CommandLine, output: &mut Output) -> Result<(), Failure> {
     let mut session = Session::new(command_line.options, output);
     let session = &mut session;
+    let result = carry_out(command_line.noun, session).await;
+    session.tell_age();
+    result
+}
+
+async fn carry_out(noun: Noun, session: &mut Session<'_>) -> Result<(), Failure> {
     // Boxed: the largest of these would otherwise make every command's future as large as itself.
-    match command_line.noun {
+    match noun {
         Noun::Proposal(command) => Box::pin(proposal::run(command, session)).await,
         Noun::Import(command) => Box::pin(importing::run(command, session)).await,
         Noun::Approve(command) => Box::pin(approve::run(command, session)).await,
@@ -100,7 +111,8 @@ pub(crate) async fn run(command_line: CommandLine, output: &mut Output) -> Resul
         Noun::List(command) => Box::pin(list::run(command, session)).await,
         Noun::Policy(command) => Box::pin(policy::run(command, session)).await,
         Noun::Audit(command) => Box::pin(audit::run(command, session)).await,
-        Noun::Member(command) => member::run(command, session),
+        Noun::Measure(command) => Box::pin(measure::run(command, session)).await,
+        Noun::Member(command) => Box::pin(member::run(command, session)).await,
         Noun::Node(command) => Box::pin(node_status::run(command, session)).await,
         Noun::Pki(command) => pki::run(command, session),
         Noun::Context(command) => Box::pin(context::run(command, session)).await,

@@ -13,6 +13,7 @@ use comity_identity::{
 use comity_proto::v1;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use tonic::metadata::MetadataValue;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -20,36 +21,52 @@ use tonic::{Request, Status};
 use crate::contexts::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::freshness::{Freshness, Observed};
 use crate::refusal::connection_failure;
 
 /// The largest answer that is taken, in bytes: a page of a thousand leaves fits.
 const ANSWER_MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// A channel whose every call carries the deadline.
-type Calls = InterceptedService<Channel, Deadline>;
+/// A channel whose every call carries the deadline and how fresh the answer must be.
+type Calls = Observed<InterceptedService<Channel, Calling>>;
+
+/// Asks a node for what it has at hand.
+const READ_HEADER: &str = "comity-read";
+/// The largest member.json that is read, in bytes.
+const ROW_MAX_BYTES: u64 = 256 * 1024;
 
 /// One node, as one person.
 pub(crate) struct Node {
     calls: Calls,
     genesis: Genesis,
-    member: MemberId,
+    row: RosterMember,
     caller: SpiffeId,
+    signing_key: Option<PathBuf>,
 }
 
-/// Adds the deadline to each call.
+/// What goes with each call.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadline(Duration);
+pub(crate) struct Calling {
+    /// How long it may take.
+    pub(crate) timeout: Duration,
+    /// Whether the node may answer from what it has at hand.
+    pub(crate) stale_ok: bool,
+}
 
-impl tonic::service::Interceptor for Deadline {
+impl tonic::service::Interceptor for Calling {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.set_timeout(self.0);
+        request.set_timeout(self.timeout);
+        if self.stale_ok {
+            request.metadata_mut().insert(READ_HEADER, MetadataValue::from_static("stale"));
+        }
         Ok(request)
     }
 }
 
 impl Node {
     /// Dials the node of a context.
-    pub(crate) async fn connect(context: &Context, timeout: Duration) -> Result<Self, Failure> {
+    pub(crate) async fn connect(context: &Context, calling: Calling, freshness: Freshness) -> Result<Self, Failure> {
+        let timeout = calling.timeout;
         let genesis = read_genesis(&context.genesis)?;
         let credentials = Credentials::load(&context.certificate, &context.key)
             .map_err(|e| Failure::new(Exit::NotAuthenticated, e).next("comity context show"))?;
@@ -60,17 +77,9 @@ impl Node {
                 format!("{}: the certificate ended at {}", context.certificate.display(), credentials.not_after());
             return Err(Failure::new(Exit::NotAuthenticated, message).next(issue_command(&caller, &genesis)));
         }
-        let own = own_member(&genesis, &caller).ok_or_else(|| {
-            let message = format!(
-                "{}: no member of {} has the trust domain {} of this certificate",
-                context.genesis.display(),
-                genesis.document().name,
-                caller.trust_domain()
-            );
-            Failure::new(Exit::NotAuthenticated, message).next("comity member list")
-        })?;
-        let member = own.member;
-        let trust = TrustStore::new(&[anchors(own)?])
+        let row = own_row(&genesis, context, &caller)?;
+        let member = row.member;
+        let trust = TrustStore::new(&[anchors(&row)?])
             .map_err(|e| Failure::new(Exit::NotAuthenticated, format!("{}: {e}", context.genesis.display())))?;
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let limits = ConnectorLimits {
@@ -92,7 +101,8 @@ impl Node {
                     .next("comity context show")
             })
         })?;
-        Ok(Self { calls: InterceptedService::new(channel, Deadline(timeout)), genesis, member, caller })
+        let calls = Observed::new(InterceptedService::new(channel, calling), freshness);
+        Ok(Self { calls, genesis, row, caller, signing_key: context.signing_key.clone() })
     }
 
     pub(crate) fn genesis(&self) -> &Genesis {
@@ -101,12 +111,17 @@ impl Node {
 
     /// Whose node it is.
     pub(crate) fn member(&self) -> MemberId {
-        self.member
+        self.row.member
     }
 
-    /// Its entry in the genesis.
-    pub(crate) fn roster_entry(&self) -> Option<&RosterMember> {
-        self.genesis.member(self.member)
+    /// Its row: of the genesis, unless the context names a newer one.
+    pub(crate) fn row(&self) -> &RosterMember {
+        &self.row
+    }
+
+    /// The file of the caller's own signing key, where the context names one.
+    pub(crate) fn signing_key(&self) -> Option<&Path> {
+        self.signing_key.as_deref()
     }
 
     /// Who is calling, by the certificate.
@@ -143,6 +158,11 @@ impl Node {
             .max_decoding_message_size(ANSWER_MAX_BYTES)
     }
 
+    pub(crate) fn members(&self) -> v1::member_service_client::MemberServiceClient<Calls> {
+        v1::member_service_client::MemberServiceClient::new(self.calls.clone())
+            .max_decoding_message_size(ANSWER_MAX_BYTES)
+    }
+
     pub(crate) fn node(&self) -> v1::node_service_client::NodeServiceClient<Calls> {
         v1::node_service_client::NodeServiceClient::new(self.calls.clone()).max_decoding_message_size(ANSWER_MAX_BYTES)
     }
@@ -166,8 +186,47 @@ pub(crate) fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Failu
     Ok(bytes)
 }
 
+/// Reads a member.json: a row of the roster.
+pub(crate) fn read_row(path: &Path) -> Result<RosterMember, Failure> {
+    let bytes = read_bounded(path, ROW_MAX_BYTES)?;
+    comity_core::canonical::from_slice(&bytes).map_err(|e| {
+        Failure::error(format!("{}: not a member.json", path.display()))
+            .field(e.path, e.problem)
+            .next("comity pki init --member CODE")
+    })
+}
+
+/// The row of the member to whom a person's certificate belongs: the context's own, or that of the genesis.
+pub(crate) fn own_row(genesis: &Genesis, context: &Context, id: &SpiffeId) -> Result<RosterMember, Failure> {
+    let row = match &context.member {
+        Some(path) => {
+            let row = read_row(path)?;
+            if row.trust_domain != *id.trust_domain() {
+                let message = format!(
+                    "{}: the trust domain is {}, the certificate's is {}",
+                    path.display(),
+                    row.trust_domain,
+                    id.trust_domain()
+                );
+                return Err(Failure::new(Exit::NotAuthenticated, message).next("comity context show"));
+            }
+            return Ok(row);
+        }
+        None => own_member(genesis, id),
+    };
+    row.cloned().ok_or_else(|| {
+        let message = format!(
+            "no member of {} has the trust domain {} of this certificate; a member that joined later names its member.json \
+             in the context",
+            genesis.document().name,
+            id.trust_domain()
+        );
+        Failure::new(Exit::NotAuthenticated, message).next("comity context add NAME --member FILE ...")
+    })
+}
+
 /// The member to whom a person's certificate belongs.
-pub(crate) fn own_member<'a>(genesis: &'a Genesis, id: &SpiffeId) -> Option<&'a RosterMember> {
+fn own_member<'a>(genesis: &'a Genesis, id: &SpiffeId) -> Option<&'a RosterMember> {
     genesis.members().values().find(|member| member.trust_domain == *id.trust_domain())
 }
 

@@ -35,7 +35,7 @@ pub(crate) enum ContextCommand {
     },
     /// Add a context; the first one becomes current
     #[command(
-        after_long_help = "Examples:\n  comity context add fr-desk-7 --endpoint 127.0.0.1:7102 \\\n      --certificate pki/fr/operator-desk-7.pem --key pki/fr/operator-desk-7.key --genesis genesis.json"
+        after_long_help = "Examples:\n  comity context add fr-desk-7 --endpoint 127.0.0.1:7102 \\\n      --certificate pki/fr/operator-desk-7.pem --key pki/fr/operator-desk-7.key --genesis genesis.json\n  comity context add fr-desk-7 ... --signing-key desk-7.key     # where the member requires personal signatures\n  comity context add jp-desk-1 ... --member jp/member.json      # where the member joined after the genesis"
     )]
     Add {
         /// Its name
@@ -52,6 +52,12 @@ pub(crate) enum ContextCommand {
         /// The federation's genesis file
         #[arg(long, value_name = "FILE")]
         genesis: PathBuf,
+        /// The member's own row, where it joined after the genesis or its authority changed since
+        #[arg(long, value_name = "MEMBER.json")]
+        member: Option<PathBuf>,
+        /// The person's own signing key, mode 0600, from `comity pki person`
+        #[arg(long, value_name = "FILE")]
+        signing_key: Option<PathBuf>,
     },
     /// Call the node of a context, and show who it thinks you are
     Check {
@@ -73,12 +79,14 @@ pub(crate) async fn run(command: ContextCommand, session: &mut Session<'_>) -> R
             let (name, context) = choose(session, name)?;
             show(session, &name, &context)
         }
-        ContextCommand::Add { name, endpoint, certificate, key, genesis } => {
+        ContextCommand::Add { name, endpoint, certificate, key, genesis, member, signing_key } => {
             let context = Context {
                 endpoint,
                 certificate: absolute(&certificate)?,
                 key: absolute(&key)?,
                 genesis: absolute(&genesis)?,
+                member: member.as_deref().map(absolute).transpose()?,
+                signing_key: signing_key.as_deref().map(absolute).transpose()?,
             };
             add(session, &name, &context)
         }
@@ -103,8 +111,12 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 
 fn add(session: &mut Session<'_>, name: &str, context: &Context) -> Result<(), Failure> {
     // What would be refused at the first call is refused here, before anything is written.
-    comity_identity::Credentials::load(&context.certificate, &context.key).map_err(Failure::error)?;
-    crate::connection::read_genesis(&context.genesis)?;
+    let credentials = comity_identity::Credentials::load(&context.certificate, &context.key).map_err(Failure::error)?;
+    let genesis = crate::connection::read_genesis(&context.genesis)?;
+    crate::connection::own_row(&genesis, context, credentials.id())?;
+    if let Some(path) = &context.signing_key {
+        comity_identity::SigningKeyFile::load(path).map_err(Failure::error)?;
+    }
     let mut file = ContextsFile::read_or_new(&session.contexts_path()?)?;
     file.add(name, context)?;
     session.output.note(&format!(
@@ -157,12 +169,14 @@ fn show(session: &mut Session<'_>, name: &str, context: &Context) -> Result<(), 
         page.field("certificate", &view.certificate);
         page.field("key", &view.key);
         page.field("genesis", &view.genesis);
+        page.field("member", view.member.as_deref().unwrap_or_default());
+        page.field("signing key", view.signing_key.as_deref().unwrap_or_default());
         page.finish()
     })
 }
 
 async fn check(session: &mut Session<'_>, name: &str, context: &Context) -> Result<(), Failure> {
-    let node = crate::connection::Node::connect(context, session.timeout()).await?;
+    let node = session.connect(context).await?;
     let asked = Asked::about(format!("context {name}"), "comity context show");
     let status =
         node.node().get_node_status(v1::GetNodeStatusRequest {}).await.map_err(|s| asked.refused(s))?.into_inner();
@@ -201,6 +215,10 @@ struct ContextView {
     certificate: String,
     key: String,
     genesis: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_key: Option<String>,
     id: Option<String>,
     valid_until: Option<String>,
     #[serde(skip)]
@@ -218,6 +236,8 @@ impl ContextView {
             certificate: context.certificate.display().to_string(),
             key: context.key.display().to_string(),
             genesis: context.genesis.display().to_string(),
+            member: context.member.as_ref().map(|path| path.display().to_string()),
+            signing_key: context.signing_key.as_ref().map(|path| path.display().to_string()),
             id: None,
             valid_until: None,
             valid_until_local: String::new(),

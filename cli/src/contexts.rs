@@ -26,6 +26,12 @@ pub struct Context {
     pub key: PathBuf,
     /// The federation's genesis: whom to trust.
     pub genesis: PathBuf,
+    /// The member's own row, as its member.json has it: where the member joined after the genesis, or its authority changed.
+    #[serde(default)]
+    pub member: Option<PathBuf>,
+    /// The person's own signing key, mode 0600: where the member requires personal signatures.
+    #[serde(default)]
+    pub signing_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -202,6 +208,8 @@ impl ContextsFile {
             certificate: folder.join(&context.certificate),
             key: folder.join(&context.key),
             genesis: folder.join(&context.genesis),
+            member: context.member.as_ref().map(|path| folder.join(path)),
+            signing_key: context.signing_key.as_ref().map(|path| folder.join(path)),
         }
     }
 
@@ -238,9 +246,17 @@ impl ContextsFile {
         }
         let quoted = |value: &str| toml::Value::String(value.to_owned()).to_string();
         text.push_str(&format!("\n[context.{name}]\nendpoint = {}\n", quoted(&context.endpoint)));
-        for (key, path) in [("certificate", &context.certificate), ("key", &context.key), ("genesis", &context.genesis)]
-        {
-            text.push_str(&format!("{key} = {}\n", quoted(&path.to_string_lossy())));
+        let paths = [
+            ("certificate", Some(&context.certificate)),
+            ("key", Some(&context.key)),
+            ("genesis", Some(&context.genesis)),
+            ("member", context.member.as_ref()),
+            ("signing_key", context.signing_key.as_ref()),
+        ];
+        for (key, path) in paths {
+            if let Some(path) = path {
+                text.push_str(&format!("{key} = {}\n", quoted(&path.to_string_lossy())));
+            }
         }
         self.replace_text(text)
     }
@@ -330,6 +346,8 @@ mod tests {
             certificate: "a \"b\".pem".into(),
             key: "a.key".into(),
             genesis: "genesis.json".into(),
+            member: None,
+            signing_key: Some("signing-desk-7.key".into()),
         };
         let mut file = ContextsFile::read_or_new(&path).unwrap();
         file.add("first", &context).unwrap();
@@ -344,6 +362,8 @@ mod tests {
         assert_eq!(file.current(), Some("second"));
         assert!(file.text.starts_with("# kept\n"));
         assert_eq!(file.contexts().count(), 2);
+        let signing_key = file.choose(None).unwrap().1.signing_key;
+        assert_eq!(signing_key, Some(path.with_file_name("signing-desk-7.key")));
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no file is left beside it");
     }
 }

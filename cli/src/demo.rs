@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use comity_core::Role;
+use comity_core::rule::Rules;
 use federation::{Federation, NodeProgram, Plan};
 use story::{Ending, Narrator};
 
@@ -52,7 +53,7 @@ pub(crate) async fn run(options: DemoOptions, output: &mut Output) -> Result<(),
     let plan = Plan {
         name: "Demonstration Partnership".into(),
         members: ["FR", "DE", "CA", "AU"].iter().filter_map(|m| m.parse().ok()).collect(),
-        rule: "quorum(4/4)".parse().map_err(Failure::error)?,
+        rules: Rules::uniform("quorum(4/4)".parse().map_err(Failure::error)?),
         settings: "[list]\ncosign_interval_ms = 100\n".into(),
     };
     let program = NodeProgram {

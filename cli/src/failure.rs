@@ -13,12 +13,13 @@ pub struct Failure {
     message: String,
     violations: Vec<FieldViolation>,
     next: Option<String>,
+    reason: Option<String>,
 }
 
 impl Failure {
     /// A failure that ends the command with `exit`.
     pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, message: message.to_string(), violations: Vec::new(), next: None }
+        Self { exit, message: message.to_string(), violations: Vec::new(), next: None, reason: None }
     }
 
     /// One that no other exit code names.
@@ -36,6 +37,18 @@ impl Failure {
     pub(crate) fn next(mut self, command: impl Into<String>) -> Self {
         self.next = Some(command.into());
         self
+    }
+
+    /// The node's own name for why it refused.
+    #[must_use]
+    pub(crate) fn because(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into()).filter(|reason: &String| !reason.is_empty());
+        self
+    }
+
+    /// The node's own name for why it refused, such as `NO_QUORUM`, where it gave one.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
     }
 
     /// The fields that are not as they must be.

@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::page::{Page, Style, table};
 use crate::refusal::Asked;
 use crate::session::Session;
+use crate::when::span;
 
 /// The verbs of `comity node`.
 #[derive(Debug, Clone, Subcommand)]
@@ -62,18 +63,6 @@ fn page(style: &Style, view: &NodeView) -> String {
         text.push_str(&table(style, &["PARTNER", "ENDPOINT", "LAST PULL", "WAITING", "PROBLEM"], rows.collect()));
     }
     text
-}
-
-/// So many seconds, in the two largest units.
-fn span(seconds: i64) -> String {
-    let seconds = seconds.max(0);
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min {} s", seconds % 60),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use comity_core::dsse::PublicKey;
 use comity_core::genesis::RosterMember;
-use comity_core::{MemberId, Role, Tier, Timestamp, TrustDomain};
+use comity_core::roster::PersonName;
+use comity_core::{KeyId, MemberId, Role, Tier, Timestamp, TrustDomain};
 use comity_identity::{Authority, SigningKeyFile, pki};
 use serde::Serialize;
 
@@ -17,13 +18,13 @@ use crate::session::Session;
 use crate::when;
 
 /// Signs deciding commands.
-const DECISION_KEY_FILE: &str = "signing-decision.key";
+pub(crate) const DECISION_KEY_FILE: &str = "signing-decision.key";
 /// Signs what the node says.
-const NODE_KEY_FILE: &str = "signing-node.key";
+pub(crate) const NODE_KEY_FILE: &str = "signing-node.key";
 /// Revokes the other two.
-const RECOVERY_KEY_FILE: &str = "signing-recovery.key";
+pub(crate) const RECOVERY_KEY_FILE: &str = "signing-recovery.key";
 /// The member as it stands in a genesis.
-const MEMBER_FILE: &str = "member.json";
+pub(crate) const MEMBER_FILE: &str = "member.json";
 
 /// The verbs of `comity pki`.
 #[derive(Debug, Clone, Subcommand)]
@@ -90,6 +91,21 @@ pub(crate) enum PkiCommand {
         #[arg(long, requires = "force")]
         yes: bool,
     },
+    /// Make a person's own signing key
+    ///
+    /// Where a member requires personal signatures, two different people sign each command that decides. The key stays with the
+    /// person; its public half is enrolled with `comity member enroll`.
+    #[command(
+        after_long_help = "Examples:\n  comity pki person --name desk-7 -O desk-7.key\n  comity member enroll desk-7 --role operator --key desk-7.key"
+    )]
+    Person {
+        /// The person's name, as in the certificate
+        #[arg(long, value_name = "NAME")]
+        name: PersonName,
+        /// Where to; made with mode 0600
+        #[arg(short = 'O', long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Show what a certificate says
     Show {
         /// A certificate, PEM
@@ -102,7 +118,7 @@ pub(crate) fn run(command: PkiCommand, session: &mut Session<'_>) -> Result<(), 
         PkiCommand::Init { member, trust_domain, dir, endpoint, ceiling, recipient, force, yes } => {
             let trust_domain = match trust_domain {
                 Some(domain) => domain,
-                None => format!("{}.comity.example", member.to_lowercase()).parse().map_err(Failure::usage)?,
+                None => default_trust_domain(member)?,
             };
             let founding = Founding { member, trust_domain, endpoint, ceiling, voting: !recipient };
             init(session, founding, &dir.join(member.to_lowercase()), &dir, Overwrite { force, yes })
@@ -111,6 +127,7 @@ pub(crate) fn run(command: PkiCommand, session: &mut Session<'_>) -> Result<(), 
             let valid = days.map_or(pki::default_validity(role), pki::days);
             issue(session, member, role, &name, valid, &dir, Overwrite { force, yes })
         }
+        PkiCommand::Person { name, out } => person(session, &name, &out),
         PkiCommand::Show { file } => inspect::run(session, &file),
     }
 }
@@ -120,15 +137,53 @@ struct Overwrite {
     yes: bool,
 }
 
-struct Founding {
-    member: MemberId,
-    trust_domain: TrustDomain,
-    endpoint: String,
-    ceiling: Tier,
-    voting: bool,
+/// What a member's authority and keys are made for.
+pub(crate) struct Founding {
+    pub(crate) member: MemberId,
+    pub(crate) trust_domain: TrustDomain,
+    pub(crate) endpoint: String,
+    pub(crate) ceiling: Tier,
+    pub(crate) voting: bool,
 }
 
-fn now() -> Timestamp {
+/// The trust domain of a member that names none.
+pub(crate) fn default_trust_domain(member: MemberId) -> Result<TrustDomain, Failure> {
+    format!("{}.comity.example", member.to_lowercase()).parse().map_err(Failure::usage)
+}
+
+/// Makes the authority, the three keys and member.json.
+pub(crate) fn found(founding: Founding, folder: &Path, force: bool) -> Result<(Authority, RosterMember), Failure> {
+    let Founding { member, trust_domain, endpoint, ceiling, voting } = founding;
+    let authority =
+        Authority::create(member, &trust_domain, now(), pki::AUTHORITY_VALID_DAYS).map_err(Failure::error)?;
+    let [decision, node, recovery] =
+        [SigningKeyFile::generate(), SigningKeyFile::generate(), SigningKeyFile::generate()];
+    let (decision, node, recovery) =
+        (decision.map_err(Failure::error)?, node.map_err(Failure::error)?, recovery.map_err(Failure::error)?);
+    let row = RosterMember {
+        member,
+        trust_domain,
+        roots_pem: vec![authority.certificate_pem().to_owned()],
+        decision_key: PublicKey(decision.verifying_key()),
+        node_key: PublicKey(node.verifying_key()),
+        recovery_key: PublicKey(recovery.verifying_key()),
+        endpoint,
+        ceiling,
+        voting,
+    };
+    let mut json = serde_json::to_vec_pretty(&row)
+        .map_err(|e| Failure::error(format!("{MEMBER_FILE} cannot be written as JSON: {e}")))?;
+    json.push(b'\n');
+    authority.save(folder, force).map_err(Failure::error)?;
+    for (key, name) in [(&decision, DECISION_KEY_FILE), (&node, NODE_KEY_FILE), (&recovery, RECOVERY_KEY_FILE)] {
+        key.save(&folder.join(name), force).map_err(Failure::error)?;
+    }
+    // Last: where it stands, everything that it promises stands too.
+    pki::write_public(&folder.join(MEMBER_FILE), &json, force).map_err(Failure::error)?;
+    Ok((authority, row))
+}
+
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_jiff(jiff::Timestamp::now())
 }
 
@@ -156,7 +211,7 @@ fn init(
     dir: &Path,
     overwrite: Overwrite,
 ) -> Result<(), Failure> {
-    let Founding { member, trust_domain, endpoint, ceiling, voting } = founding;
+    let member = founding.member;
     let names = [
         pki::AUTHORITY_CERTIFICATE_FILE,
         pki::AUTHORITY_KEY_FILE,
@@ -166,41 +221,16 @@ fn init(
         MEMBER_FILE,
     ];
     make_way(session, &names.map(|name| folder.join(name)), member.as_str(), &overwrite)?;
-    let authority =
-        Authority::create(member, &trust_domain, now(), pki::AUTHORITY_VALID_DAYS).map_err(Failure::error)?;
-    let [decision, node, recovery] =
-        [SigningKeyFile::generate(), SigningKeyFile::generate(), SigningKeyFile::generate()];
-    let (decision, node, recovery) =
-        (decision.map_err(Failure::error)?, node.map_err(Failure::error)?, recovery.map_err(Failure::error)?);
-    let fragment = RosterMember {
-        member,
-        trust_domain: trust_domain.clone(),
-        roots_pem: vec![authority.certificate_pem().to_owned()],
-        decision_key: PublicKey(decision.verifying_key()),
-        node_key: PublicKey(node.verifying_key()),
-        recovery_key: PublicKey(recovery.verifying_key()),
-        endpoint,
-        ceiling,
-        voting,
-    };
-    let mut json = serde_json::to_vec_pretty(&fragment)
-        .map_err(|e| Failure::error(format!("{MEMBER_FILE} cannot be written as JSON: {e}")))?;
-    json.push(b'\n');
-    authority.save(folder, overwrite.force).map_err(Failure::error)?;
-    for (key, name) in [(&decision, DECISION_KEY_FILE), (&node, NODE_KEY_FILE), (&recovery, RECOVERY_KEY_FILE)] {
-        key.save(&folder.join(name), overwrite.force).map_err(Failure::error)?;
-    }
-    // Last: where it stands, everything that it promises stands too.
-    pki::write_public(&folder.join(MEMBER_FILE), &json, overwrite.force).map_err(Failure::error)?;
+    let (authority, row) = found(founding, folder, overwrite.force)?;
     let view = InitView {
         member: member.to_string(),
-        trust_domain: trust_domain.to_string(),
+        trust_domain: row.trust_domain.to_string(),
         folder: folder.display().to_string(),
         member_file: folder.join(MEMBER_FILE).display().to_string(),
         valid_until: authority.not_after().to_string(),
-        decision_key: decision.verifying_key_hex(),
-        node_key: node.verifying_key_hex(),
-        recovery_key: recovery.verifying_key_hex(),
+        decision_key: row.decision_key.to_string(),
+        node_key: row.node_key.to_string(),
+        recovery_key: row.recovery_key.to_string(),
     };
     session.output.show(&view, |style| {
         let mut page = Page::new(style);
@@ -277,6 +307,38 @@ fn issue(
     };
     session.output.note(&next);
     Ok(())
+}
+
+fn person(session: &mut Session<'_>, name: &PersonName, out: &Path) -> Result<(), Failure> {
+    let key = SigningKeyFile::generate().map_err(Failure::error)?;
+    key.save(out, false).map_err(Failure::error)?;
+    let view = PersonView {
+        name: name.to_string(),
+        file: out.display().to_string(),
+        key: key.verifying_key_hex(),
+        keyid: KeyId::of(&key.verifying_key()).to_string(),
+    };
+    session.output.show(&view, |style| {
+        let mut page = Page::new(style);
+        page.heading(&format!("{}: a signing key in {}", view.name, view.file));
+        page.field("key", &view.key);
+        page.field("id", &view.keyid);
+        page.finish()
+    })?;
+    session.output.note(&format!(
+        "next:  an administrator runs  comity member enroll {name} --role ROLE --key {0}, and your context names it:  signing_key \
+         = \"{0}\"",
+        view.file
+    ));
+    Ok(())
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct PersonView {
+    name: String,
+    file: String,
+    key: String,
+    keyid: String,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -68,7 +68,7 @@ pub(crate) async fn run(command: PolicyCommand, session: &mut Session<'_>) -> Re
             let asked =
                 Asked::about(format!("policy for {party}"), format!("comity policy check --party {party} {file}"));
             let approval = node.policies().apply_policy(request).await.map_err(|s| asked.refused(s))?.into_inner();
-            approve::deferred(session, approval)
+            approve::deferred(session, &node, approval, |_| false).await
         }
         PolicyCommand::Show { party } => {
             let policy = get(&session.node().await?, party).await?;

@@ -1,6 +1,7 @@
 //! `comity proposal`: drafting, showing, sharing, tabling and withdrawing cases for designation.
 
 use clap::Subcommand;
+use comity_core::list::{Command, EntryId, Motion};
 use comity_core::{MemberId, RecordId};
 use comity_proto::v1;
 use serde::Serialize;
@@ -14,7 +15,7 @@ use crate::output::Format;
 use crate::page::{Page, Style, table};
 use crate::refusal::Asked;
 use crate::session::Session;
-use crate::{documents, when, wire};
+use crate::{documents, motions, when, wire};
 
 /// The verbs of `comity proposal`.
 #[derive(Debug, Clone, Subcommand)]
@@ -80,9 +81,17 @@ pub(crate) enum ProposalCommand {
         with: Vec<MemberId>,
     },
     /// Ask that a proposal's public part be laid before all members; another person approves
+    ///
+    /// It becomes an entry once adopted, or the new text of one that is there already.
+    #[command(
+        after_long_help = "Examples:\n  comity proposal table FR-P-8K3M9QXT2V4N6R7W\n  comity proposal table FR-P-8K3M9QXT2V4N6R7W --amends CW-2026-0001"
+    )]
     Table {
         /// The proposal
         id: RecordId,
+        /// The entry that is to get its text
+        #[arg(long, value_name = "ENTRY")]
+        amends: Option<EntryId>,
     },
     /// Withdraw a proposal, and its ballot if there is one
     Withdraw {
@@ -119,17 +128,25 @@ pub(crate) async fn run(command: ProposalCommand, session: &mut Session<'_>) -> 
             let etag = get(&node, id).await?.etag;
             let request = v1::ShareProposalRequest { id: id.to_string(), etag, parties };
             let approval = node.proposals().share_proposal(request).await.map_err(|s| asked(id).refused(s))?;
-            approve::deferred(session, approval.into_inner())
+            // Sharing is this member's own affair: nobody signs a command for it.
+            approve::deferred(session, &node, approval.into_inner(), |_| false).await
         }
-        ProposalCommand::Table { id } => {
-            let node = session.node().await?;
-            let etag = get(&node, id).await?.etag;
-            let request = v1::TableProposalRequest { id: id.to_string(), etag };
-            let approval = node.proposals().table_proposal(request).await.map_err(|s| asked(id).refused(s))?;
-            approve::deferred(session, approval.into_inner())
-        }
+        ProposalCommand::Table { id, amends } => table_it(session, id, amends).await,
         ProposalCommand::Withdraw { id, yes } => withdraw(session, id, yes).await,
     }
+}
+
+async fn table_it(session: &mut Session<'_>, id: RecordId, amends: Option<EntryId>) -> Result<(), Failure> {
+    let node = session.node().await?;
+    let etag = get(&node, id).await?.etag;
+    let motion = match amends.clone() {
+        None => Motion::List { proposal: id },
+        Some(entry) => Motion::Amend { entry, proposal: id },
+    };
+    let amends = amends.map(|entry| entry.to_string()).unwrap_or_default();
+    let request = v1::TableProposalRequest { id: id.to_string(), etag, amends };
+    let approval = node.proposals().table_proposal(request).await.map_err(|s| asked(id).refused(s))?.into_inner();
+    approve::deferred(session, &node, approval, |command| motions::tables(command, &motion)).await
 }
 
 fn asked(id: RecordId) -> Asked {
@@ -260,7 +277,11 @@ async fn withdraw(session: &mut Session<'_>, id: RecordId, yes: bool) -> Result<
     let request = v1::WithdrawProposalRequest { id: id.to_string(), etag };
     let answer = node.proposals().withdraw_proposal(request).await.map_err(|s| asked(id).refused(s))?.into_inner();
     match answer.result {
-        Some(v1::withdraw_proposal_response::Result::Approval(approval)) => approve::deferred(session, approval),
+        Some(v1::withdraw_proposal_response::Result::Approval(approval)) => {
+            // The node finds the ballot of a proposal that is tabled.
+            let is_asked = |command: &Command| matches!(command, Command::Withdraw(_));
+            approve::deferred(session, &node, approval, is_asked).await
+        }
         Some(v1::withdraw_proposal_response::Result::Proposal(proposal)) => {
             let view = ProposalView::from(proposal);
             session.output.show(&view, |_| format!("{}  {}", view.id, view.state))

@@ -45,8 +45,9 @@ impl Asked {
             (true, message) => message.chars().take(MESSAGE_MAX_CHARS).collect(),
         };
         let tag = if reason.is_empty() { String::new() } else { format!(" [{reason}]") };
-        let mut failure =
-            Failure::new(exit, format!("{}: {said}{tag}", self.what)).next(self.next_command(exit, &reason));
+        let mut failure = Failure::new(exit, format!("{}: {said}{tag}", self.what))
+            .next(self.next_command(exit, &reason))
+            .because(&reason);
         for violation in fields.into_iter().take(Violations::MAX) {
             failure = failure.field(violation.field, violation.description);
         }
@@ -57,7 +58,9 @@ impl Asked {
         match exit {
             Exit::NotAuthenticated => "comity context check".into(),
             Exit::RoleMayNot => "comity context list, then repeat this with --context NAME of a person who may".into(),
-            Exit::NoQuorum => "comity node status, and repeat this once enough nodes reach one another".into(),
+            Exit::NoQuorum => {
+                "comity node status, and repeat this once enough nodes reach one another: nothing is done twice".into()
+            }
             Exit::VerificationFailed => "comity node status".into(),
             _ if matches!(reason, "OTHER_FEDERATION" | "METHOD_UNKNOWN") => "comity context show".into(),
             Exit::Error if reason.is_empty() => "comity context check".into(),

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::connection::{Node, default_state_folder};
+use crate::connection::{Calling, Node, default_state_folder};
 use crate::contexts::{Context, ContextError, ContextsFile};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::freshness::Freshness;
 use crate::output::{Format, Output};
 
 /// Options that every command takes.
@@ -45,6 +46,9 @@ pub(crate) struct GlobalOptions {
         help_heading = "Global options"
     )]
     pub(crate) timeout_ms: u64,
+    /// Read what this node has at hand, without asking the others whether it is the newest
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) stale_ok: bool,
     /// No colour, whatever the terminal can do; NO_COLOR does the same
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) no_color: bool,
@@ -54,13 +58,14 @@ pub(crate) struct GlobalOptions {
 pub(crate) struct Session<'a> {
     pub(crate) output: &'a mut Output,
     options: GlobalOptions,
+    freshness: Freshness,
 }
 
 impl<'a> Session<'a> {
     pub(crate) fn new(options: GlobalOptions, output: &'a mut Output) -> Self {
         let no_color = options.no_color || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         output.set(options.output, !no_color);
-        Self { output, options }
+        Self { output, options, freshness: Freshness::default() }
     }
 
     /// The contexts file's path.
@@ -89,7 +94,21 @@ impl<'a> Session<'a> {
     /// Dials the node of the context in use.
     pub(crate) async fn node(&self) -> Result<Node, Failure> {
         let (_, context) = self.context()?;
-        Node::connect(&context, self.timeout()).await
+        self.connect(&context).await
+    }
+
+    /// Dials the node of a context.
+    pub(crate) async fn connect(&self, context: &Context) -> Result<Node, Failure> {
+        let calling = Calling { timeout: self.timeout(), stale_ok: self.options.stale_ok };
+        Node::connect(context, calling, self.freshness.clone()).await
+    }
+
+    /// Says how old what was shown is, where a node answered from what it had at hand.
+    pub(crate) fn tell_age(&mut self) {
+        if let Some(age) = self.freshness.oldest() {
+            let age = crate::when::span(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+            self.output.note(&format!("as this node knew it {age} ago: it has not heard from enough others since"));
+        }
     }
 
     pub(crate) fn timeout(&self) -> Duration {

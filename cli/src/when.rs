@@ -74,6 +74,29 @@ pub(crate) fn local_core(at: comity_core::Timestamp) -> String {
     local_instant(at.to_jiff())
 }
 
+/// In the zone of the reader, to the minute and with the day of the week: for what will happen.
+pub(crate) fn announced(at: Option<&prost_types::Timestamp>) -> Option<String> {
+    instant(at).map(|at| at.to_zoned_datetime(TimeZone::system()).strftime("%a %-d %b %Y %H:%M %Z").to_string())
+}
+
+/// In the zone of the reader, to the minute, for narrow columns; empty where the wire carries nothing.
+pub(crate) fn minute(at: Option<&prost_types::Timestamp>) -> String {
+    let text = |at: Timestamp| at.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M %Z").to_string();
+    instant(at).map(text).unwrap_or_default()
+}
+
+/// So many seconds, in the two largest units.
+pub(crate) fn span(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min {} s", seconds % 60),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
 fn instant(at: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
     at.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok())
 }

@@ -42,7 +42,7 @@ pub(crate) async fn fetch(node: &Node) -> Result<(SignedCheckpoint, Vec<String>)
     let asked = Asked::about("access log", "comity node status");
     let request = v1::GetAccessCheckpointRequest {};
     let answer = node.audit().get_access_checkpoint(request).await.map_err(|s| asked.refused(s))?.into_inner();
-    let checked = check(&answer.note, roster_entry(node)?).map_err(|problem| {
+    let checked = check(&answer.note, node.row()).map_err(|problem| {
         Failure::new(Exit::VerificationFailed, format!("access log: NOT PROVEN: the node's checkpoint: {problem}"))
             .next("comity node status")
     })?;
@@ -52,7 +52,7 @@ pub(crate) async fn fetch(node: &Node) -> Result<(SignedCheckpoint, Vec<String>)
 /// A checkpoint that a person kept.
 pub(crate) fn read(path: &Path, node: &Node) -> Result<SignedCheckpoint, Failure> {
     let note = read_bounded(path, NOTE_MAX_BYTES)?;
-    check(&note, roster_entry(node)?).map_err(|problem| {
+    check(&note, node.row()).map_err(|problem| {
         let message = format!("{}: no checkpoint of this node's access log: {problem}", path.display());
         Failure::new(Exit::VerificationFailed, message).next("comity audit checkpoint -O FILE")
     })
@@ -62,10 +62,6 @@ fn check(note: &[u8], member: &RosterMember) -> Result<SignedCheckpoint, comity_
     let signed = SignedCheckpoint::from_bytes(note)?;
     signed.verify(&access::log_origin(&member.trust_domain, INCARNATION), &member.node_key.0)?;
     Ok(signed)
-}
-
-fn roster_entry(node: &Node) -> Result<&RosterMember, Failure> {
-    node.roster_entry().ok_or_else(|| Failure::error("the genesis of this context does not name the node's member"))
 }
 
 /// The newest checkpoint that was verified on this machine. Kept for each federation and member, not for each context:
@@ -83,7 +79,7 @@ impl Remembered {
     }
 
     pub(crate) fn for_node(session: &Session<'_>, node: &Node) -> Result<Self, Failure> {
-        Self::of(session, node.genesis(), roster_entry(node)?)
+        Self::of(session, node.genesis(), node.row())
     }
 
     pub(crate) fn path(&self) -> &Path {

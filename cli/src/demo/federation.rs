@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use comity_core::dsse::PublicKey;
-use comity_core::genesis::{Genesis, GenesisDocument, RosterMember, Rule};
+use comity_core::genesis::{Genesis, GenesisDocument, RosterMember};
+use comity_core::rule::Rules;
 use comity_core::{MemberId, Role, Tier, Timestamp};
 use comity_identity::{Authority, PkiError, SigningKeyError, SigningKeyFile};
 
@@ -124,8 +125,8 @@ pub struct Plan {
     pub name: String,
     /// The members, each with a vote.
     pub members: Vec<MemberId>,
-    /// How listings are decided.
-    pub rule: Rule,
+    /// How each kind of ballot is decided.
+    pub rules: Rules,
     /// Laid over each node's configuration, as lines of TOML sections.
     pub settings: String,
 }
@@ -175,7 +176,7 @@ impl Federation {
             name: plan.name.clone(),
             created: now,
             entry_prefix: "CW".into(),
-            listing_rule: plan.rule,
+            rules: plan.rules,
             members: roster,
         };
         let bytes = comity_core::canonical::to_vec(&document);
