@@ -40,12 +40,16 @@ pub(super) fn percentile(sorted: &[u64], share: f64) -> u64 {
     sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
 }
 
-/// Writes the rows.
+/// Writes the rows, and lines for people after the table.
 ///
 /// # Errors
 /// The file or stream cannot be written.
-pub(super) fn write(rows: &[Row], json: Option<&Path>) -> std::io::Result<()> {
-    let table = table(rows);
+pub(super) fn write(rows: &[Row], lines: &[String], json: Option<&Path>) -> std::io::Result<()> {
+    let mut table = table(rows).to_string();
+    for line in lines {
+        table.push('\n');
+        table.push_str(line);
+    }
     match json {
         None => writeln!(std::io::stdout(), "{table}"),
         Some(path) => {
