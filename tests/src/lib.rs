@@ -7,8 +7,10 @@ pub mod bench;
 pub mod commands;
 pub mod door;
 pub mod federation;
+pub mod freeze;
 pub mod load;
 pub mod proxy;
+pub mod reader;
 pub mod seed;
 
 /// Whatever stops a campaign or a benchmark.
