@@ -3,6 +3,7 @@
 mod compare_etcd;
 mod etcd;
 mod list_commit;
+mod list_grow;
 mod measure;
 mod process;
 mod reference;
@@ -32,6 +33,11 @@ enum Bench {
     ///
     /// A case is the number of clients: 1, 16, 64, 256. Needs an `etcd` to run, as Debian's package etcd-server has it.
     CompareEtcd(Options),
+    /// Thousands of entries listed the real way: commits over the growth, start-up, an empty node's start, memory, disk
+    ///
+    /// A case is the number of entries: 10000, 100000. Rows say what each tenth of the growth was like, then what it takes to
+    /// start a node with that history and one with nothing; for those, an operation is a command that the node then holds.
+    ListGrow(Options),
 }
 
 /// What every benchmark takes.
@@ -65,6 +71,10 @@ pub fn main_with(arguments: Vec<OsString>) -> ExitCode {
     let (options, measured) = match line.bench {
         Bench::ListCommit(options) => {
             let rows = runtime.block_on(list_commit::run(&options));
+            (options, rows.map(|rows| (rows, Vec::new())))
+        }
+        Bench::ListGrow(options) => {
+            let rows = runtime.block_on(list_grow::run(&options));
             (options, rows.map(|rows| (rows, Vec::new())))
         }
         Bench::CompareEtcd(options) => {

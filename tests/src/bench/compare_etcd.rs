@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tonic::transport::Channel;
 
 use super::etcd::api::PutRequest;
 use super::etcd::api::kv_client::KvClient;
@@ -17,7 +18,6 @@ use super::report::{Row, note};
 use super::{Options, reference};
 use crate::Problem;
 use crate::seed::Dice;
-use tonic::transport::Channel;
 
 /// How long each of the two is measured at a time.
 const SLICE: Duration = Duration::from_secs(2);
@@ -68,8 +68,8 @@ async fn pair(comity: &TestBed, clients: usize, length: Duration) -> Result<(Row
         left -= slice;
         warm_up = SLICE_WARM_UP;
     }
-    let ours = ours.row("list-commit", clients.to_string(), &comity.pids());
-    let theirs = theirs.row("etcd", clients.to_string(), &cluster.pids());
+    let ours = ours.row("list-commit", clients.to_string(), &comity.nodes());
+    let theirs = theirs.row("etcd", clients.to_string(), &cluster.nodes());
     Ok((ours, theirs))
 }
 
@@ -86,7 +86,7 @@ async fn take(
     for (_, client) in (0..clients).zip(channels.iter().cycle()) {
         tasks.spawn(put_forever(client.clone(), Arc::clone(&value), window));
     }
-    Taken::from(tasks, window, &cluster.pids()).await
+    Taken::from(tasks, window, &cluster.nodes()).await
 }
 
 /// One client: a key of its own, and again, until the time is up.

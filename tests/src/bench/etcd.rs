@@ -4,7 +4,7 @@ mod certificates;
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 
 use self::certificates::Certificates;
+use super::process::Watched;
 use crate::Problem;
 use crate::federation::free_ports;
 
@@ -52,6 +53,7 @@ pub(super) struct Cluster {
 struct Node {
     child: Child,
     client: String,
+    folder: PathBuf,
 }
 
 impl Drop for Node {
@@ -79,8 +81,9 @@ impl Cluster {
         let members = members.join(",");
         let mut nodes = Vec::new();
         for (n, (client, peer)) in addresses.into_iter().enumerate() {
-            let child = spawn(folder.path(), &format!("node-{n}"), &client, &peer, &members)?;
-            nodes.push(Node { child, client });
+            let name = format!("node-{n}");
+            let child = spawn(folder.path(), &name, &client, &peer, &members)?;
+            nodes.push(Node { child, client, folder: folder.path().join(name) });
         }
         let cluster = Self { nodes, certificates, _folder: folder };
         cluster.leader().await?;
@@ -88,8 +91,9 @@ impl Cluster {
     }
 
     /// The processes.
-    pub(super) fn pids(&self) -> Vec<u32> {
-        self.nodes.iter().map(|node| node.child.id()).collect()
+    pub(super) fn nodes(&self) -> Vec<Watched> {
+        let watched = |node: &Node| Watched { pid: node.child.id(), folder: node.folder.clone(), prefix: "" };
+        self.nodes.iter().map(watched).collect()
     }
 
     /// A connection to one of the nodes.

@@ -12,6 +12,7 @@ use comity_core::list::Choice;
 use tokio::task::JoinSet;
 
 use super::measure::{Taken, Window};
+use super::process::Watched;
 use super::report::{Row, note};
 use super::{Options, reference};
 use crate::Problem;
@@ -38,7 +39,7 @@ pub(super) async fn run(options: &Options) -> Result<Vec<Row>, Problem> {
         note(&format!("list-commit: {clients} clients for {} s", options.seconds));
         let federation = TestBed::start().await?;
         let taken = federation.take(clients, WARM_UP, Duration::from_secs(options.seconds)).await;
-        let row = taken.map(|taken| taken.row("list-commit", clients.to_string(), &federation.pids()));
+        let row = taken.map(|taken| taken.row("list-commit", clients.to_string(), &federation.nodes()));
         federation.shut_down().await;
         rows.push(row?);
     }
@@ -77,8 +78,8 @@ impl TestBed {
     }
 
     /// The node processes.
-    pub(super) fn pids(&self) -> Vec<u32> {
-        (0..self.federation.seats.len()).filter_map(|seat| self.federation.process_id(seat)).collect()
+    pub(super) fn nodes(&self) -> Vec<Watched> {
+        Watched::nodes(&self.federation)
     }
 
     /// Lets so many clients go round, and measures them.
@@ -88,7 +89,7 @@ impl TestBed {
         for (client, clerk) in (0..clients).zip(self.clerks.iter().cycle()) {
             tasks.spawn(circle(Arc::clone(clerk), client, window));
         }
-        Taken::from(tasks, window, &self.pids()).await
+        Taken::from(tasks, window, &self.nodes()).await
     }
 
     pub(super) async fn shut_down(mut self) {

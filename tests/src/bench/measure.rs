@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::process::{cpu_seconds, peak_rss_mib};
+use super::process::{Watched, cpu_seconds, peak_rss_mib};
 use super::report::{Row, percentile};
 use crate::Problem;
 
@@ -52,17 +52,30 @@ impl Taken {
     pub(super) async fn from(
         mut clients: JoinSet<Result<Vec<u64>, Problem>>,
         window: Window,
-        pids: &[u32],
+        nodes: &[Watched],
     ) -> Result<Self, Problem> {
         tokio::time::sleep_until(window.from.into()).await;
-        let before: f64 = pids.iter().map(|pid| cpu_seconds(*pid)).sum();
+        let before = cpu_seconds_of(nodes);
         tokio::time::sleep_until(window.until.into()).await;
-        let cpu_seconds = pids.iter().map(|pid| cpu_seconds(*pid)).sum::<f64>() - before;
+        let cpu_seconds = cpu_seconds_of(nodes) - before;
         let mut latencies_us = Vec::new();
         while let Some(done) = clients.join_next().await {
             latencies_us.extend(done??);
         }
         Ok(Self { latencies_us, cpu_seconds, length: window.until - window.from })
+    }
+
+    /// Waits until every client has come back with the latencies that it measured: all of them count.
+    pub(super) async fn of_all(
+        mut clients: JoinSet<Result<Vec<u64>, Problem>>,
+        nodes: &[Watched],
+    ) -> Result<Self, Problem> {
+        let (begin, before) = (Instant::now(), cpu_seconds_of(nodes));
+        let mut latencies_us = Vec::new();
+        while let Some(done) = clients.join_next().await {
+            latencies_us.extend(done??);
+        }
+        Ok(Self { latencies_us, cpu_seconds: cpu_seconds_of(nodes) - before, length: begin.elapsed() })
     }
 
     /// Adds what was measured at another time.
@@ -73,7 +86,7 @@ impl Taken {
     }
 
     /// As a row of the table; the nodes must still run.
-    pub(super) fn row(mut self, bench: &'static str, case: String, pids: &[u32]) -> Row {
+    pub(super) fn row(mut self, bench: &'static str, case: String, nodes: &[Watched]) -> Row {
         self.latencies_us.sort_unstable();
         let operations = self.latencies_us.len() as u64;
         let seconds = self.length.as_secs_f64();
@@ -84,9 +97,14 @@ impl Taken {
             p50_us: percentile(&self.latencies_us, 0.5),
             p99_us: percentile(&self.latencies_us, 0.99),
             cpu_us_op: self.cpu_seconds * 1e6 / (operations.max(1) as f64),
-            rss_mb: pids.iter().map(|pid| peak_rss_mib(*pid)).fold(0.0, f64::max),
+            rss_mb: nodes.iter().map(|node| peak_rss_mib(node.pid)).fold(0.0, f64::max),
+            disk_mb: nodes.iter().map(Watched::disk_mib).fold(0.0, f64::max),
             operations,
             seconds,
         }
     }
+}
+
+fn cpu_seconds_of(nodes: &[Watched]) -> f64 {
+    nodes.iter().map(|node| cpu_seconds(node.pid)).sum()
 }

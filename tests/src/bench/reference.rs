@@ -44,6 +44,7 @@ fn measure(case: &str, mut operation: impl FnMut() -> Result<(), Problem>) -> Re
         p99_us: percentile(&latencies, 0.99),
         cpu_us_op: 0.0,
         rss_mb: 0.0,
+        disk_mb: 0.0,
         operations: latencies.len() as u64,
         seconds,
     })
