@@ -54,6 +54,10 @@ const NODES: &[&str] = &[
     "ConsensusService/PreVote",
     "ConsensusService/TransferLeader",
     "ConsensusService/Submit",
+    "ConsensusService/InstallSnapshot",
+    "ConsensusService/ReadCommands",
+    "ConsensusService/ReadIndex",
+    "ConsensusService/Announce",
 ];
 
 /// Calls any method with an empty message.

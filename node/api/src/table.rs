@@ -109,6 +109,10 @@ pub const RPCS: &[Rpc] = &[
     node("ConsensusService/PreVote", Recording::ByConnection, 10_000),
     node("ConsensusService/TransferLeader", Recording::ByConnection, 10_000),
     node("ConsensusService/Submit", Recording::ByConnection, 30_000),
+    node("ConsensusService/InstallSnapshot", Recording::ByConnection, 60_000),
+    node("ConsensusService/ReadCommands", Recording::ByConnection, 30_000),
+    node("ConsensusService/ReadIndex", Recording::ByConnection, 10_000),
+    node("ConsensusService/Announce", Recording::ByConnection, 10_000),
 ];
 
 /// The row of a request path such as `/comity.v1.ListService/GetEntry` on a listener.

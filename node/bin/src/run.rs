@@ -9,7 +9,7 @@ use std::time::Duration;
 use comity_api::{Front, ListenerLimits, cosign_forever, pull_forever};
 use comity_app::Node;
 use comity_consensus::cosign::Cosigner;
-use comity_consensus::{Consensus, ConsensusConfig, Timing};
+use comity_consensus::{Consensus, ConsensusConfig, Timing, Tuning};
 use comity_identity::AcceptorLimits;
 use comity_store::NationalStore;
 use tokio::net::TcpListener;
@@ -51,6 +51,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
             election_min_ms: config.consensus.election_min_ms,
             election_max_ms: config.consensus.election_max_ms,
         },
+        tuning: Tuning::default(),
     })
     .await?;
     // Ports are opened before anything is said to anybody, so that a port in use ends the start.

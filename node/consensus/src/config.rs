@@ -22,6 +22,25 @@ pub struct ConsensusConfig {
     pub trust: SharedTrust,
     /// How fast failures are noticed.
     pub timing: Timing,
+    /// How much is kept, and how often what is not decided is handed in again.
+    pub tuning: Tuning,
+}
+
+/// How much is kept, and how often what is not decided is handed in again. Each node decides for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// After how many entries of the log a snapshot is made.
+    pub snapshot_every_entries: u64,
+    /// How many entries before the snapshot stay in the log: a node that is behind by no more needs no snapshot.
+    pub keep_entries: u64,
+    /// How long a command may wait to be decided before it is handed in again; then twice as long, and so on.
+    pub resubmit_ms: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { snapshot_every_entries: 20_000, keep_entries: 5_000, resubmit_ms: 2_000 }
+    }
 }
 
 /// How fast failures are noticed, in milliseconds. The same on all nodes.

@@ -10,18 +10,23 @@ use comity_core::canonical::Hex32;
 use comity_core::genesis::Genesis;
 use comity_core::list::{ListState, PublicText};
 use openraft::Instant as _;
+use openraft::SnapshotPolicy;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError, RaftError};
-use openraft::{EntryPayload, SnapshotPolicy};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{RwLock, Semaphore, watch};
 use tonic::transport::Channel;
 
 use crate::config::ConsensusConfig;
 use crate::guard::Guard;
 use crate::log_store::{LogOwner, LogStore, OpenLogError};
 use crate::network::PeerNetworks;
+use crate::pages;
 use crate::peers::{Peers, PeersError};
-use crate::server::{PeerConsensus, Proposer};
+use crate::pool::{self, Pool};
+use crate::pull::Puller;
+use crate::read::Heard;
+use crate::replay::{self, ReplayError};
+use crate::server::{self, PeerConsensus, Proposer};
 use crate::state_machine::{Applied, Position, StateMachine};
 use crate::types::{Raft, Voters};
 
@@ -41,6 +46,9 @@ pub enum OpenError {
     /// The times do not fit together.
     #[error("timing: {0}")]
     Timing(#[from] openraft::ConfigError),
+    /// The commands in it do not replay.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// The log was read but cannot be taken up.
     #[error("consensus.db cannot be taken up: {0}")]
     Recover(String),
@@ -59,6 +67,8 @@ pub struct ListStatus {
     pub committed_entries: u64,
     /// Of them, those that this node has applied.
     pub applied_entries: u64,
+    /// Of them, those that are purged: the commands among them are kept apart.
+    pub purged_entries: u64,
     /// Leaves of the command log.
     pub commands: u64,
     /// Leaves of the public log.
@@ -86,18 +96,21 @@ pub(crate) struct Inner {
     pub(crate) proposer: Proposer,
     /// One permit for each command that is being handed in.
     pub(crate) submissions: Semaphore,
+    pub(crate) pool: Pool,
+    pub(crate) heard: Heard,
+    puller: Puller,
     service: PeerConsensus,
     election_max: Duration,
 }
 
 impl Consensus {
-    /// Opens the log and rebuilds the list from it. Nothing is sent or decided before [`Self::start`], so that the peer port can
+    /// Opens the log and rebuilds the list from what it holds. Nothing is sent or decided before [`Self::start`], so that the peer port can
     /// be opened in between.
     ///
     /// # Errors
     /// The member does not vote, or the log is in use, damaged, or somebody else's.
     pub async fn open(config: ConsensusConfig) -> Result<Self, OpenError> {
-        let ConsensusConfig { folder, genesis, member, credentials, trust, timing } = config;
+        let ConsensusConfig { folder, genesis, member, credentials, trust, timing, tuning } = config;
         let voters = Voters::of(&genesis);
         let node = voters.node(member).ok_or(OpenError::NotAVoter(member))?;
         let raft_config = openraft::Config {
@@ -106,7 +119,9 @@ impl Consensus {
             election_timeout_min: timing.election_min_ms,
             election_timeout_max: timing.election_max_ms,
             enable_pre_vote: Some(true),
-            snapshot_policy: SnapshotPolicy::Never,
+            // A snapshot costs nothing, and each lets the log before it go.
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.snapshot_every_entries),
+            max_in_snapshot_log_to_keep: tuning.keep_entries,
             max_payload_entries: 512,
             // A restarted leader asks for a new election: others may have gone on without it.
             enable_leader_restore: Some(false),
@@ -116,13 +131,16 @@ impl Consensus {
         let peers = Peers::new(&genesis, &voters, node, &credentials, &trust)?;
         let owner = LogOwner { federation: genesis.federation(), member, node };
         let log = LogStore::open(folder, owner).await?;
-        let applied = Applied::new(Arc::clone(&genesis));
+        let list = replay::commands(&genesis, &log).await?;
+        let pool = Pool::new(tuning.resubmit_ms);
+        let from = log.purged_before().map_or(0, |purged| purged.last.index + 1);
+        let applied = Applied::new(list, from, log.leaves().clone(), pool.clone());
         let raft = Raft::build(
             node,
             raft_config,
             PeerNetworks(peers.clone()),
             log.clone(),
-            StateMachine::new(applied.clone()),
+            StateMachine::new(applied.clone(), log.clone()),
         )
         .await
         .map_err(|fatal| OpenError::Recover(fatal.to_string()))?;
@@ -134,12 +152,38 @@ impl Consensus {
             own: peers.own(),
             own_member: member,
             log: log.clone(),
+            applied: applied.clone(),
         };
-        let service = PeerConsensus::new(raft.clone(), guard, proposer.clone());
+        let puller = Puller::new(applied.clone(), log.clone(), peers.clone());
+        let heard = Heard::default();
+        let service = PeerConsensus::new(server::Inner {
+            raft: raft.clone(),
+            guard,
+            proposer: proposer.clone(),
+            applied: applied.clone(),
+            pool: pool.clone(),
+            puller: puller.clone(),
+            heard: heard.clone(),
+            pages: Arc::new(Semaphore::new(pages::MAX_STREAMS)),
+            placing: RwLock::default(),
+        });
         let election_max = Duration::from_millis(timing.election_max_ms);
         let submissions = Semaphore::new(Inner::MAX_SUBMISSIONS);
-        let inner = Inner { member, voters, raft, log, applied, peers, proposer, submissions, service, election_max };
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(Arc::new(Inner {
+            member,
+            voters,
+            raft,
+            log,
+            applied,
+            peers,
+            proposer,
+            submissions,
+            pool,
+            heard,
+            puller,
+            service,
+            election_max,
+        })))
     }
 
     /// Takes part from now on. The first time, each node puts the genesis's voters at the beginning of its log; they all put the
@@ -150,6 +194,7 @@ impl Consensus {
     pub async fn start(&self) -> Result<(), OpenError> {
         let Inner { raft, voters, .. } = &*self.0;
         raft.run();
+        tokio::spawn(pool::run(Arc::downgrade(&self.0)));
         match raft.initialize(voters.nodes()).await {
             // Not allowed: the log has its beginning.
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
@@ -203,20 +248,20 @@ impl Consensus {
     /// # Errors
     /// The log cannot be read.
     pub async fn envelopes(&self, first: u64, limit: usize) -> io::Result<Vec<Vec<u8>>> {
-        let indexes = self.0.applied.log_indexes(first, limit);
-        let (Some(start), Some(last)) = (indexes.first(), indexes.last()) else { return Ok(Vec::new()) };
-        let entries = self.0.log.entries(*start, last + 1, crate::wire::MESSAGE_MAX_BYTES).await?;
-        let mut wanted = indexes.iter().peekable();
-        let mut envelopes = Vec::with_capacity(indexes.len());
-        for entry in entries {
-            // Between two leaves lie entries that hold no accepted command.
-            if wanted.next_if(|index| **index == entry.log_id.index).is_some()
-                && let EntryPayload::Normal(command) = entry.payload
-            {
-                envelopes.push(command.submission().envelope.clone());
-            }
-        }
-        Ok(envelopes)
+        let found = self.0.log.commands(first, limit, crate::wire::MESSAGE_MAX_BYTES).await?;
+        Ok(found.into_iter().map(|submission| submission.envelope).collect())
+    }
+
+    /// Deletes a text, and nothing else: from memory, from the file and from its write-ahead log. Where it comes once
+    /// more beside a command, it is erased again when that is applied.
+    ///
+    /// To be called only once it is applied that nobody needs it any more: a node that is behind is then sent the command
+    /// without it.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub async fn erase_text(&self, digest: Hex32) -> io::Result<()> {
+        self.0.log.erase_text(digest).await
     }
 
     /// A channel to another voting member's node, shared with consensus, for other services of its peer port.
@@ -235,6 +280,7 @@ impl Consensus {
             log_entries: count(metrics.last_log_index),
             committed_entries: count(metrics.local_committed.map(|id| id.index)),
             applied_entries: position.applied,
+            purged_entries: count(metrics.purged.map(|id| id.index)),
             commands: position.commands,
             publications: position.publications,
             quorum_age_ms: metrics
@@ -245,36 +291,43 @@ impl Consensus {
         }
     }
 
-    /// Hands leadership on, where this node has it, and stops. Takes at most some seconds.
-    pub async fn shutdown(&self) {
-        self.hand_over().await;
+    /// Hands leadership on, where this node has it, and stops. Takes at most some seconds. Answers who took it over.
+    pub async fn shutdown(&self) -> Option<MemberId> {
+        self.0.puller.stop();
+        let heir = self.hand_over().await;
         // It has stopped either way.
         if let Err(error) = self.0.raft.shutdown().await {
             tracing::warn!(%error, "raft did not stop cleanly");
         }
         self.0.log.close().await;
+        heir
     }
 
-    async fn hand_over(&self) {
+    async fn hand_over(&self) -> Option<MemberId> {
         let Inner { raft, peers, .. } = &*self.0;
         let metrics = raft.metrics();
         let heir = {
             let now = metrics.borrow_watched();
             if now.current_leader != Some(now.id) {
-                return;
+                return None;
             }
             let replication = now.replication.clone().unwrap_or_default();
             let others = replication.into_iter().filter(|(node, _)| *node != peers.own().node);
             others.max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index)).map(|(node, _)| node)
         };
-        let Some(heir) = heir else { return };
-        if raft.trigger().transfer_leader(heir).await.is_err() {
-            return;
-        }
-        let own = peers.own().node;
-        let changed = raft.wait(Some(self.0.election_max));
+        let heir = heir?;
+        raft.trigger().transfer_leader(heir).await.ok()?;
         // Whether it worked or not, this node goes: the others hold an election where it did not.
-        let _ = changed.metrics(|m| m.current_leader.is_some_and(|leader| leader != own), "handed over").await;
+        let changed = raft.wait(Some(self.0.election_max));
+        changed.metrics(|m| m.current_leader == Some(heir), "handed over").await.ok()?;
+        self.0.voters.member(heir)
+    }
+}
+
+impl Inner {
+    /// Why this node takes no part any more, where it does not.
+    pub(crate) fn stopped(&self) -> Option<String> {
+        self.raft.metrics().borrow_watched().running_state.clone().err().map(|fatal| fatal.to_string())
     }
 }
 

@@ -12,9 +12,11 @@ use comity_identity::Peer;
 use openraft::EntryPayload;
 
 use crate::log_store::LogStore;
-use crate::types::{LogId, Membership, NodeId, Vote, Voters};
+use crate::pull::PullError;
+use crate::state_machine::Applied;
+use crate::types::{Command, Entry, LogId, Membership, NodeId, Vote, Voters};
 use crate::verify;
-use crate::wire::{AppendRequest, AppendResponse, InvalidMessage, Sender, TransferRequest, VoteRequest};
+use crate::wire::{AppendRequest, AppendResponse, InvalidMessage, Sender, SnapshotOffer, TransferRequest, VoteRequest};
 
 /// How far a term may be ahead of the known one. Elections raise it by one; a liar could otherwise use up all the terms there
 /// are, and stop elections for good.
@@ -63,6 +65,15 @@ pub(crate) enum Turned {
     /// A command that does not hold. Both sides log this, so it does not quote the command.
     #[error("{peer} sent a command that does not hold, at entry {index}: {}", refusal.reason())]
     Forged { peer: MemberId, index: u64, refusal: Refusal },
+    /// A snapshot that does not hold.
+    #[error("{peer} offered a snapshot that is not used: {problem}")]
+    Snapshot { peer: MemberId, problem: Arc<PullError> },
+    /// Leaves that do not exist here.
+    #[error("leaf {first} was asked for, there are {commands}")]
+    NoSuchLeaf { first: u64, commands: u64 },
+    /// Nothing can be read for want of a quorum.
+    #[error("no quorum confirmed in time that this node leads: {0}")]
+    NoQuorum(String),
     /// A command that does not hold was handed in.
     #[error("the command does not hold: {0}")]
     Refused(Refusal),
@@ -90,13 +101,14 @@ pub(crate) struct Guard {
     pub(crate) own: Sender,
     pub(crate) own_member: MemberId,
     pub(crate) log: LogStore,
+    pub(crate) applied: Applied,
 }
 
 /// A sender whose certificate says who it says it is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known {
     pub(crate) member: MemberId,
-    node: NodeId,
+    pub(crate) node: NodeId,
 }
 
 impl Guard {
@@ -139,7 +151,7 @@ impl Guard {
 
     /// INVARIANT: after this, every entry's command was verified here, nothing that is committed here changes, and the
     /// membership is the roster's.
-    pub(crate) async fn append(&self, from: Known, request: &AppendRequest, known_term: u64) -> Result<(), Turned> {
+    pub(crate) async fn append(&self, from: Known, request: &mut AppendRequest, known_term: u64) -> Result<(), Turned> {
         let peer = from.member;
         self.vote(from, &request.vote, known_term)?;
         if !request.vote.committed {
@@ -151,7 +163,13 @@ impl Guard {
             EntryPayload::Blank | EntryPayload::Membership(_) => None,
         });
         verify::all(&self.genesis, commands).await;
-        for entry in &request.entries {
+        let committed: Vec<Command> = self.committed_among(request);
+        for entry in &mut request.entries {
+            if let EntryPayload::Normal(command) = &mut entry.payload
+                && let Some(repeated) = self.without_its_text(command, &committed)
+            {
+                *command = repeated;
+            }
             match &entry.payload {
                 EntryPayload::Blank => {}
                 EntryPayload::Membership(membership) if *membership == self.membership => {}
@@ -167,22 +185,80 @@ impl Guard {
         Ok(())
     }
 
+    /// Commands in a message that are committed where it comes from and have no text any more.
+    fn committed_among(&self, request: &AppendRequest) -> Vec<Command> {
+        let Some(commit) = request.leader_commit.as_ref() else { return Vec::new() };
+        let settled = |entry: &Entry| match &entry.payload {
+            EntryPayload::Normal(command) if entry.log_id.index <= commit.index && !command.has_text() => {
+                Some(command.clone())
+            }
+            _ => None,
+        };
+        request.entries.iter().filter_map(settled).collect()
+    }
+
+    /// A command that came without the text that it needs, to be taken all the same: because it is a leaf here already, or is
+    /// committed further up in the message, so that applying it once more changes nothing.
+    fn without_its_text(&self, command: &Command, committed: &[Command]) -> Option<Command> {
+        if command.has_text() || command.check(&self.genesis).is_ok() {
+            return None;
+        }
+        let repeated = command.without_text();
+        let known = |checked| self.applied.holds(checked) || committed.contains(command);
+        repeated.check(&self.genesis).is_ok_and(known).then_some(repeated)
+    }
+
+    /// What can be told of a snapshot before any of it is pulled. `committed` is openraft's own.
+    pub(crate) fn snapshot(
+        &self,
+        from: Known,
+        offer: &SnapshotOffer,
+        known_term: u64,
+        committed: Option<LogId>,
+    ) -> Result<(), Turned> {
+        let peer = from.member;
+        self.vote(from, &offer.vote, known_term)?;
+        if !offer.vote.committed {
+            return Err(Turned::VoteNotCommitted(peer));
+        }
+        if *offer.membership.membership() != self.membership {
+            return Err(Turned::OtherMembership(peer));
+        }
+        // openraft panics where a later position has a smaller index.
+        if committed.is_some_and(|committed| offer.last > committed && offer.last.index <= committed.index) {
+            return Err(Turned::Rewrite { peer, index: offer.last.index });
+        }
+        Ok(())
+    }
+
     /// Compares what lies at or below this node's committed position with what is sent.
+    ///
+    /// What is purged cannot be compared any more. openraft keeps what it has there, whatever is sent; it must only not be
+    /// later than what was purged.
     async fn keeps_committed(&self, peer: MemberId, request: &AppendRequest) -> Result<(), Turned> {
         let Some(committed) = self.log.committed() else { return Ok(()) };
-        let below = |id: &LogId| id.index <= committed.index;
-        let first = request.prev_log_id.as_ref().or(request.entries.first().map(|entry| &entry.log_id));
-        let Some(first) = first.filter(|id| below(id)).map(|id| id.index) else { return Ok(()) };
-        let last = request.entries.iter().map(|entry| &entry.log_id).filter(|id| below(id)).map(|id| id.index).max();
-        let end = last.unwrap_or(first) + 1;
-
-        let mut sent = request.entries.iter();
-        let mut next = first;
+        let purged = self.log.purged();
+        let mut next = None;
+        let mut end = 0;
+        for id in request.prev_log_id.iter().chain(request.entries.iter().map(|entry| &entry.log_id)) {
+            match &purged {
+                Some(purged) if id.index < purged.index && id.leader_id <= purged.leader_id => {}
+                Some(purged) if id.index == purged.index && id == purged => {}
+                Some(purged) if id.index <= purged.index => return Err(Turned::Rewrite { peer, index: id.index }),
+                _ if id.index <= committed.index => {
+                    next.get_or_insert(id.index);
+                    end = id.index + 1;
+                }
+                _ => {}
+            }
+        }
+        let Some(mut next) = next else { return Ok(()) };
+        let mut sent = request.entries.iter().peekable();
         while next < end {
             let held = self.log.entries(next, end, crate::wire::BATCH_MAX_BYTES).await.map_err(Turned::Log)?;
-            if held.is_empty() {
-                return Ok(());
-            }
+            let Some(first) = held.first().map(|entry| entry.log_id.index) else { return Ok(()) };
+            // What is purged was committed, too, and stays as it is.
+            while sent.next_if(|entry| entry.log_id.index < first).is_some() {}
             for entry in &held {
                 let index = entry.log_id.index;
                 let same = match &request.prev_log_id {
@@ -268,6 +344,13 @@ pub(crate) struct AppendAsked {
     vote: Vote,
     prev: Option<u64>,
     last: Option<u64>,
+}
+
+impl AppendAsked {
+    /// A snapshot that was taken stands for the entries up to its last.
+    pub(crate) fn snapshot(vote: Vote, last: &LogId) -> Self {
+        Self { vote, prev: Some(last.index), last: Some(last.index) }
+    }
 }
 
 impl From<&AppendRequest> for AppendAsked {

@@ -4,14 +4,18 @@
 //! share one fsync. The newest entries are read from memory, the others from the file. The state that follows from the log is
 //! in memory only and rebuilt from here at start, which spares a second fsync for each command.
 //!
-//! INVARIANT: the log is kept whole. There are no snapshots and nothing is purged, so every envelope stays at hand; a text can
-//! be erased without touching the log. The file is never restored from a copy: an old vote or log can split the federation.
+//! INVARIANT: every accepted envelope stays at hand. Purging the log's beginning moves the envelopes that became leaves of the
+//! command log to a table of their own, in the transaction that cuts them off. A text can be erased without touching either.
+//! The file is never restored from a copy: an old vote or log can split the federation.
 
+mod commands;
+mod leaves;
 mod open;
 mod recent;
 mod rows;
 mod writer;
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::fs::File;
 use std::io;
@@ -22,7 +26,7 @@ use std::time::Duration;
 
 use comity_core::MemberId;
 use comity_core::canonical::Hex32;
-use comity_core::list::PublicText;
+use comity_core::list::{PublicText, Submission};
 use futures::stream::{self, Stream};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend};
@@ -30,11 +34,14 @@ use sqlx::sqlite::SqlitePool;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::types::{Entry, LogId, NodeId, TypeConfig, Vote};
+use crate::types::{Command, Entry, LogId, NodeId, TypeConfig, Vote};
 use crate::wire::{BATCH_MAX_BYTES, MAX_ENTRIES};
+use leaves::Place;
 use recent::{Recent, entry_bytes};
-use writer::Write;
+use writer::{Write, Writer};
 
+pub(crate) use commands::Purged;
+pub(crate) use leaves::Leaves;
 pub use open::OpenLogError;
 
 /// Whose log this is.
@@ -56,6 +63,9 @@ struct Shared {
     reader: SqlitePool,
     writer: mpsc::Sender<Write>,
     state: Arc<Mutex<State>>,
+    leaves: Leaves,
+    /// What was purged when it was opened.
+    purged_before: Option<Purged>,
     /// Locked as long as the log is open: two processes on one log would be two nodes with one name.
     lock: File,
 }
@@ -65,17 +75,35 @@ struct Shared {
 struct State {
     vote: Option<Vote>,
     committed: Option<LogId>,
-    /// The index of the first entry, once there is one.
+    /// The index of the first entry that is surely there, once there is one.
     first: u64,
     last: Option<LogId>,
+    /// Up to where openraft wants nothing any more. The file may follow later.
+    purged: Option<LogId>,
     recent: Recent,
-    /// Counts beginnings and ends of cutting entries off, so that a reader notices one: odd while it is going on.
-    truncations: u64,
+    /// Digests of the texts that were erased.
+    erased: HashSet<Hex32>,
+    /// How many times entries are being cut off just now, and were before, so that a reader notices.
+    cutting: u32,
+    cuts: u64,
 }
 
 impl State {
     fn end(&self) -> u64 {
         self.last.as_ref().map_or(0, |id| id.index + 1)
+    }
+
+    /// The entries up to `last` are purged on the disk.
+    fn purged(&mut self, last: LogId) {
+        let below = |id: &Option<LogId>| id.as_ref().is_none_or(|id| id.index < last.index);
+        if below(&self.purged) {
+            self.purged = Some(last);
+        }
+        if below(&self.last) {
+            self.last = Some(last);
+        }
+        self.first = self.first.max(last.index + 1);
+        self.recent.purge(self.first);
     }
 }
 
@@ -92,37 +120,146 @@ impl LogStore {
     /// Opens or creates `consensus.db` in a folder.
     pub(crate) async fn open(folder: PathBuf, owner: LogOwner) -> Result<Self, OpenLogError> {
         let opened = open::open(folder, owner).await?;
+        let (commands, first) = opened.purged.as_ref().map_or((0, 0), |purged| (purged.commands, purged.end()));
+        let leaves = Leaves::above(commands, first);
         let state = Arc::new(Mutex::new(State {
             vote: opened.vote,
             committed: opened.committed,
             recent: Recent::above(opened.last.as_ref().map_or(0, |id| id.index + 1)),
-            first: 0,
+            first,
             last: opened.last,
-            truncations: 0,
+            purged: opened.purged.as_ref().map(|purged| purged.last),
+            erased: opened.erased,
+            ..State::default()
         }));
         let (writer, queue) = mpsc::channel(QUEUE_MAX_WRITES);
-        tokio::spawn(writer::run(opened.writer, queue, Arc::clone(&state)));
-        Ok(Self(Arc::new(Shared { reader: opened.reader, writer, state, lock: opened.lock })))
+        let run = Writer::new(opened.writer, Arc::clone(&state), leaves.clone(), opened.purged.clone());
+        tokio::spawn(writer::run(run, queue));
+        let (reader, lock, purged_before) = (opened.reader, opened.lock, opened.purged);
+        Ok(Self(Arc::new(Shared { reader, writer, state, leaves, purged_before, lock })))
+    }
+
+    /// What was purged when it was opened: from there on the log is to be applied again.
+    pub(crate) fn purged_before(&self) -> Option<&Purged> {
+        self.0.purged_before.as_ref()
+    }
+
+    /// Up to where the log is purged.
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        lock(&self.0.state).purged
+    }
+
+    /// Where whoever applies says which entries became leaves.
+    pub(crate) fn leaves(&self) -> &Leaves {
+        &self.0.leaves
     }
 
     /// How far the log is known to be committed.
     pub(crate) fn committed(&self) -> Option<LogId> {
-        lock(&self.0.state).committed
+        let state = lock(&self.0.state);
+        // Only what is committed is purged.
+        state.committed.max(state.purged)
     }
 
-    /// The text with this digest, if it lies beside any entry.
+    /// Leaves of the command log, from `first` on; at most `limit`, and no more once they make `max_bytes`.
+    pub(crate) async fn commands(&self, first: u64, limit: usize, max_bytes: usize) -> io::Result<Vec<Submission>> {
+        let (mut found, mut bytes) = (Vec::new(), 0usize);
+        while found.len() < limit && bytes < max_bytes {
+            let (next, rest) = (first + found.len() as u64, limit - found.len());
+            let part = match self.0.leaves.place(next, rest) {
+                Place::Purged(count) => {
+                    let count = usize::try_from(count).unwrap_or(usize::MAX).min(rest);
+                    let (part, size) = commands::read(&self.0.reader, next, count, max_bytes - bytes).await?;
+                    bytes = bytes.saturating_add(size);
+                    part
+                }
+                Place::Logged(indexes) => {
+                    let (Some(start), Some(last)) = (indexes.first(), indexes.last()) else { break };
+                    let entries = self.entries(*start, last + 1, max_bytes - bytes).await?;
+                    if entries.first().is_none_or(|entry| entry.log_id.index != *start) {
+                        // They were purged just now, and are where the purged ones are.
+                        tokio::task::yield_now().await;
+                        continue;
+                    }
+                    bytes = bytes.saturating_add(entries.iter().map(entry_bytes).sum());
+                    leaves_among(&indexes, entries)
+                }
+            };
+            if part.is_empty() {
+                break;
+            }
+            found.extend(part);
+        }
+        Ok(found)
+    }
+
+    /// Puts commands of a snapshot aside, from leaf `first` on.
+    pub(crate) async fn stage(&self, first: u64, commands: Vec<Command>) -> io::Result<()> {
+        // The digests of large texts are made here, not on the writer's time.
+        for command in &commands {
+            command.text_digest();
+        }
+        self.written(|done| Write::Stage { first, commands, done }).await
+    }
+
+    /// Forgets what was put aside.
+    pub(crate) async fn clear_staged(&self) -> io::Result<()> {
+        self.written(Write::ClearStaged).await
+    }
+
+    /// Makes a snapshot this node's own, in one transaction. Its leaves from `staged_from` on were put aside.
+    pub(crate) async fn install(&self, snapshot: Purged, staged_from: u64) -> io::Result<()> {
+        self.written(|done| Write::Install { snapshot, staged_from, done }).await
+    }
+
+    /// The text with this digest, if it lies beside any command and was not erased.
     pub(crate) async fn public_text(&self, digest: Hex32) -> io::Result<Option<PublicText>> {
-        let recent = lock(&self.0.state).recent.with_text(digest);
+        let recent = {
+            let state = lock(&self.0.state);
+            if state.erased.contains(&digest) {
+                return Ok(None);
+            }
+            state.recent.with_text(digest)
+        };
         if let Some(command) = recent {
             return Ok(command.submission().public_text.clone());
         }
         rows::text(&self.0.reader, digest).await
     }
 
+    /// Deletes a text for good, wherever this node has it. The caller knows that it is committed that nobody needs it.
+    ///
+    /// INVARIANT: an entry above the committed position keeps its text, or nobody would take it. Where a command comes once more
+    /// with a text that was erased, that is erased again when the command is applied.
+    pub(crate) async fn erase_text(&self, digest: Hex32) -> io::Result<()> {
+        {
+            let mut state = lock(&self.0.state);
+            let end = state.committed.max(state.purged).map_or(0, |id| id.index + 1);
+            state.erased.insert(digest);
+            state.recent.erase(digest, end);
+        }
+        self.written(|done| Write::Erase { digest, done }).await
+    }
+
+    /// Erases the texts beside these commands, which are applied, where they were erased before.
+    pub(crate) async fn erase_again(&self, commands: impl Iterator<Item = &Command>) -> io::Result<()> {
+        let again: HashSet<Hex32> = {
+            let state = lock(&self.0.state);
+            if state.erased.is_empty() {
+                return Ok(());
+            }
+            commands.filter_map(Command::text_digest).filter(|digest| state.erased.contains(digest)).collect()
+        };
+        for digest in again {
+            self.erase_text(digest).await?;
+        }
+        Ok(())
+    }
+
     /// Entries of `start..end`, from its beginning, until they make `max_bytes`; at least one where the log has one.
     pub(crate) async fn entries(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
         loop {
-            let (start, stored_end, mut entries, bytes, truncations) = {
+            let (start, stored_end, mut entries, bytes, cuts) = {
                 let state = lock(&self.0.state);
                 let (start, end) = (start.max(state.first), end.min(state.end()));
                 if start >= end {
@@ -131,13 +268,17 @@ impl LogStore {
                 let stored_end = state.recent.first().unwrap_or(u64::MAX).min(end);
                 // Below that the file is read first, and may fill the batch.
                 let (entries, bytes) = take(state.recent.range(stored_end.max(start), end).cloned(), max_bytes);
-                (start, stored_end, entries, bytes, state.truncations)
+                (start, stored_end, entries, bytes, (state.cutting, state.cuts))
             };
             if start >= stored_end {
                 return Ok(entries);
             }
             let read = rows::entries(&self.0.reader, start, stored_end, max_bytes).await;
-            if truncations % 2 == 1 || lock(&self.0.state).truncations != truncations {
+            let now = {
+                let state = lock(&self.0.state);
+                (state.cutting, state.cuts)
+            };
+            if now.0 > 0 || now != cuts {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 continue;
             }
@@ -173,6 +314,18 @@ impl LogStore {
         // If it fails it is unlocked when the last clone is dropped.
         let _ = self.0.lock.unlock();
     }
+}
+
+/// The envelopes of those entries that are leaves: between two lie entries that hold no accepted command.
+fn leaves_among(indexes: &[u64], entries: Vec<Entry>) -> Vec<Submission> {
+    let mut wanted = indexes.iter().peekable();
+    let leaf = |entry: Entry| match entry.payload {
+        EntryPayload::Normal(command) => {
+            wanted.next_if(|index| **index == entry.log_id.index).map(|_| command.submission().clone())
+        }
+        EntryPayload::Blank | EntryPayload::Membership(_) => None,
+    };
+    entries.into_iter().filter_map(leaf).collect()
 }
 
 /// As many as fit, but one in any case, and their bytes.
@@ -246,7 +399,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
-        Ok(LogState { last_purged_log_id: None, last_log_id: lock(&self.0.state).last })
+        let state = lock(&self.0.state);
+        Ok(LogState { last_purged_log_id: state.purged, last_log_id: state.last })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -272,7 +426,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        Ok(self.committed())
+        Ok(lock(&self.0.state).committed)
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -281,6 +435,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
+        // The digests of large texts are made here, not on the writer's time.
+        for entry in &entries {
+            if let EntryPayload::Normal(command) = &entry.payload {
+                command.text_digest();
+            }
+        }
         {
             let mut state = lock(&self.0.state);
             if let (None, Some(entry)) = (&state.last, entries.first()) {
@@ -291,21 +451,16 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 state.recent.push(entry.clone());
             }
         }
-        // The digests of large texts are made here, not on the writer's time.
-        for entry in &entries {
-            if let EntryPayload::Normal(command) = &entry.payload {
-                command.text_digest();
-            }
-        }
         self.send(Write::Append { entries, done: callback }).await
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let from = last.as_ref().map_or(0, |id| id.index + 1);
-        lock(&self.0.state).truncations += 1;
+        lock(&self.0.state).cutting += 1;
         let written = self.written(|done| Write::Truncate { from, done }).await;
         let mut state = lock(&self.0.state);
-        state.truncations += 1;
+        state.cutting -= 1;
+        state.cuts += 1;
         written?;
         state.recent.truncate(from);
         if state.last.as_ref().is_some_and(|id| id.index >= from) {
@@ -314,10 +469,29 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(())
     }
 
-    async fn purge(&mut self, _upto: LogId) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "the command log is kept whole: purging is not built"))
+    /// Notes it, and leaves it to the writer to do it between other things. What a crash leaves undone, openraft asks again.
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        let beyond = {
+            let mut state = lock(&self.0.state);
+            if state.purged.as_ref().is_some_and(|purged| purged.index >= upto.index) {
+                return Ok(());
+            }
+            state.purged = Some(upto);
+            let beyond = state.last.as_ref().is_none_or(|last| last.index < upto.index);
+            if beyond {
+                state.last = Some(upto);
+            }
+            beyond
+        };
+        if beyond {
+            // The log begins anew above it.
+            return self.written(|done| Write::Purge { upto, done: Some(done) }).await;
+        }
+        self.send(Write::Purge { upto, done: None }).await
     }
 }
 
+#[cfg(test)]
+mod purge_tests;
 #[cfg(test)]
 mod tests;

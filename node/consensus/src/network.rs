@@ -9,20 +9,22 @@ use std::time::Duration;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{Backoff, RPCOption};
 use openraft::raft::SnapshotResponse;
-use openraft::storage::Snapshot;
 use openraft::{BasicNode, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 
 use crate::guard::{self, AppendAsked, MisledBy};
 use crate::peers::{CallError, Peers, jitter};
-use crate::state_machine::NoSnapshot;
-use crate::types::{NodeId, RaftLeaderId, TypeConfig, Vote};
+use crate::snapshot::SnapshotData;
+use crate::types::{NodeId, Snapshot, TypeConfig, Vote};
 use crate::wire::{
-    self, AppendRequest, AppendResponse, InvalidMessage, TransferRequest, TransferResponse, VoteRequest, VoteResponse,
+    self, AppendRequest, AppendResponse, InvalidMessage, SnapshotAnswer, SnapshotOffer, TransferRequest,
+    TransferResponse, VoteRequest, VoteResponse,
 };
 
 /// How long a message with entries may take. A heartbeat's time would be too short for a batch that is synced to a busy disk,
 /// and what timed out would be sent again, whole.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the receiver of a snapshot may take to say how far it has got; putting a large one in its place takes a while.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
 const BACKOFF_MAX_MS: u64 = 1_000;
 
 type RpcError = RPCError<TypeConfig>;
@@ -66,6 +68,34 @@ impl PeerNetwork {
         RPCError::Unreachable(Unreachable::new(&error))
     }
 
+    /// Offers a snapshot until the receiver has it: it pulls what it lacks meanwhile.
+    async fn offer(&self, offer: &SnapshotOffer) -> Result<SnapshotResponse<TypeConfig>, RpcError> {
+        loop {
+            let message = wire::from_snapshot_offer(self.peers.own(), offer);
+            let answer = self
+                .peers
+                .call(self.target, SNAPSHOT_TIMEOUT, message, |mut client, request| async move {
+                    client.install_snapshot(request).await
+                })
+                .await
+                .map_err(|error| self.rpc_error(RPCTypes::InstallSnapshot, error))?;
+            match wire::snapshot_answer(answer).map_err(|problem| self.nonsense(problem))? {
+                SnapshotAnswer::Pulling(commands) => {
+                    tracing::info!(node = self.target, commands, "a peer is pulling the snapshot");
+                }
+                SnapshotAnswer::Vote(vote) => {
+                    guard::vote_answer(&offer.vote, &vote).map_err(|error| self.misled(error))?;
+                    if vote <= offer.vote {
+                        let asked = AppendAsked::snapshot(offer.vote, &offer.last);
+                        let confirmed = self.peers.believe(self.target, &asked, &AppendResponse::Success);
+                        confirmed.map_err(|error| self.misled(error))?;
+                    }
+                    return Ok(SnapshotResponse::new(vote));
+                }
+            }
+        }
+    }
+
     async fn ask_for_vote(&self, rpc: VoteRequest, option: RPCOption, pre: bool) -> Result<VoteResponse, RpcError> {
         let message = wire::from_vote_request(self.peers.own(), &rpc);
         let answer = self
@@ -82,7 +112,7 @@ impl PeerNetwork {
 }
 
 impl RaftNetworkV2<TypeConfig> for PeerNetwork {
-    type SnapshotData = NoSnapshot;
+    type SnapshotData = SnapshotData;
 
     async fn append_entries(&mut self, rpc: AppendRequest, option: RPCOption) -> Result<AppendResponse, RpcError> {
         let timeout = if rpc.entries.is_empty() { option.soft_ttl() } else { APPEND_TIMEOUT };
@@ -110,14 +140,19 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote,
-        _snapshot: Snapshot<RaftLeaderId, NodeId, BasicNode, NoSnapshot>,
-        _cancel: impl Future<Output = ReplicationClosed> + openraft::OptionalSend + 'static,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + openraft::OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(StreamingError::Unreachable(Unreachable::from_string(
-            "snapshots of the list are not built: the log is kept whole",
-        )))
+        let Some(last) = snapshot.meta.last_log_id else {
+            return Err(StreamingError::Unreachable(Unreachable::from_string("an empty snapshot is not sent")));
+        };
+        let offer = SnapshotOffer { vote, last, membership: snapshot.meta.last_membership, data: snapshot.snapshot };
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            answer = self.offer(&offer) => answer.map_err(StreamingError::from),
+        }
     }
 
     async fn transfer_leader(&mut self, req: TransferRequest, option: RPCOption) -> Result<TransferResponse, RpcError> {

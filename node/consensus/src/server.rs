@@ -7,14 +7,19 @@ use comity_identity::Peer;
 use comity_proto::v1;
 use comity_proto::v1::consensus_service_server::{ConsensusService, ConsensusServiceServer};
 use openraft::errors::{ClientWriteError, RaftError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::guard::{Guard, Turned};
-use crate::types::{Command, NodeId, Raft};
+use crate::guard::{Guard, Known, Turned};
+use crate::pages::{self, Pages};
+use crate::pool::{Origin, Pool};
+use crate::pull::{Pulled, Puller};
+use crate::read::{self, Heard, ReadIndex};
+use crate::state_machine::Applied;
+use crate::types::{Command, NodeId, Raft, Snapshot, TypeConfig};
 use crate::verify;
-use crate::wire::{self, MESSAGE_MAX_BYTES};
+use crate::wire::{self, AppendResponse, MESSAGE_MAX_BYTES, SnapshotAnswer, SnapshotOffer};
 
 /// How many commands this node proposes at one time.
 pub(crate) const MAX_PROPOSALS: usize = 1_024;
@@ -66,15 +71,22 @@ impl Proposer {
 #[derive(Clone)]
 pub struct PeerConsensus(Arc<Inner>);
 
-struct Inner {
-    raft: Raft,
-    guard: Guard,
-    proposer: Proposer,
+pub(crate) struct Inner {
+    pub(crate) raft: Raft,
+    pub(crate) guard: Guard,
+    pub(crate) proposer: Proposer,
+    pub(crate) applied: Applied,
+    pub(crate) pool: Pool,
+    pub(crate) puller: Puller,
+    pub(crate) heard: Heard,
+    pub(crate) pages: Arc<Semaphore>,
+    /// Entries are taken side by side; a snapshot is put in place alone, so that what it was held against does not move.
+    pub(crate) placing: RwLock<()>,
 }
 
 impl PeerConsensus {
-    pub(crate) fn new(raft: Raft, guard: Guard, proposer: Proposer) -> Self {
-        Self(Arc::new(Inner { raft, guard, proposer }))
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
     }
 
     /// As a tonic service, with its message limits set.
@@ -100,12 +112,17 @@ impl ConsensusService for PeerConsensus {
         &self,
         request: Request<v1::AppendEntriesRequest>,
     ) -> Result<Response<v1::AppendEntriesResponse>, Status> {
-        let Inner { raft, guard, .. } = &*self.0;
+        let Inner { raft, guard, pool, heard, placing, .. } = &*self.0;
         let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
         let from = guard.sender(request.extensions().get::<Peer>(), sender)?;
-        let message = wire::append_request(request.into_inner()).map_err(Turned::from)?;
-        guard.append(from, &message, self.term()).await?;
+        let mut message = wire::append_request(request.into_inner()).map_err(Turned::from)?;
+        let _placing = placing.read().await;
+        pool.recognise(&message);
+        guard.append(from, &mut message, self.term()).await?;
         let answer = raft.append_entries(message).await.map_err(stopped)?;
+        if matches!(answer, AppendResponse::Success | AppendResponse::Conflict) {
+            heard.now();
+        }
         Ok(Response::new(wire::from_append_response(&answer)))
     }
 
@@ -162,6 +179,87 @@ impl ConsensusService for PeerConsensus {
         };
         Ok(Response::new(v1::SubmitResponse { result: Some(answer) }))
     }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<v1::InstallSnapshotRequest>,
+    ) -> Result<Response<v1::InstallSnapshotResponse>, Status> {
+        let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
+        let from = self.0.guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let offer = wire::snapshot_offer(request.into_inner()).map_err(Turned::from)?;
+        let answer = self.0.take_snapshot(from, offer).await?;
+        Ok(Response::new(wire::from_snapshot_answer(&answer)))
+    }
+
+    type ReadCommandsStream = Pages;
+
+    async fn read_commands(&self, request: Request<v1::ReadCommandsRequest>) -> Result<Response<Pages>, Status> {
+        let Inner { guard, applied, pages, .. } = &*self.0;
+        let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
+        guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let asked = request.into_inner();
+        let permit = Arc::clone(pages).try_acquire_owned().map_err(|_| Turned::Busy { limit: pages::MAX_STREAMS })?;
+        Ok(Response::new(pages::of(guard.log.clone(), applied, asked.first_leaf, asked.max, permit)?))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<v1::ReadIndexRequest>,
+    ) -> Result<Response<v1::ReadIndexResponse>, Status> {
+        use v1::read_index_response::Result as Answer;
+        let Inner { raft, guard, .. } = &*self.0;
+        let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
+        guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let answer = match read::index(raft).await? {
+            ReadIndex::At(log_index) => Answer::LogIndex(log_index),
+            ReadIndex::NotLeader(leader) => {
+                Answer::NotLeader(v1::SubmitNotLeader { leader_node_id: leader.unwrap_or_default() })
+            }
+        };
+        Ok(Response::new(v1::ReadIndexResponse { result: Some(answer) }))
+    }
+
+    async fn announce(&self, request: Request<v1::AnnounceRequest>) -> Result<Response<v1::AnnounceResponse>, Status> {
+        let Inner { guard, pool, applied, .. } = &*self.0;
+        let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
+        guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let mut commands = wire::announced(request.into_inner().commands).map_err(Turned::from)?;
+        commands.retain(|command| pool.lacks(command));
+        verify::all(&guard.genesis, commands.iter()).await;
+        for command in commands {
+            // INVARIANT: what does not hold is not kept.
+            match command.check(&guard.genesis) {
+                Ok(_) => pool.add(command, applied, Origin::Announced),
+                Err(refusal) => return Err(Turned::Refused(refusal.clone()).into()),
+            }
+        }
+        Ok(Response::new(v1::AnnounceResponse {}))
+    }
+}
+
+impl Inner {
+    /// Pulls what a snapshot holds and this node lacks, and puts it in place.
+    async fn take_snapshot(&self, from: Known, offer: SnapshotOffer) -> Result<SnapshotAnswer, Turned> {
+        let Self { raft, guard, puller, placing, .. } = self;
+        let position = |state: &openraft::RaftState<TypeConfig>| (*state.vote_ref(), state.local_committed().copied());
+        let (vote, committed) = raft.with_raft_state(position).await.map_err(stopped)?;
+        guard.snapshot(from, &offer, vote.leader_id.term, committed)?;
+        let mut data = offer.data.clone();
+        // Where the sender is not the leader any more, or this node is further, openraft says so without a look at the data.
+        if offer.vote >= vote && Some(offer.last) > committed {
+            data = match puller.pull(from, &offer.data).await {
+                Ok(Pulled::All(data)) => data,
+                Ok(Pulled::SoFar(commands)) => return Ok(SnapshotAnswer::Pulling(commands)),
+                Err(problem) => return Err(Turned::Snapshot { peer: from.member, problem }),
+            };
+        }
+        let _placing = placing.write().await;
+        let (vote, committed) = raft.with_raft_state(position).await.map_err(stopped)?;
+        guard.snapshot(from, &offer, vote.leader_id.term, committed)?;
+        let snapshot = Snapshot { meta: offer.meta(), snapshot: data };
+        let answer = raft.install_full_snapshot(offer.vote, snapshot).await.map_err(stopped)?;
+        Ok(SnapshotAnswer::Vote(answer.vote))
+    }
 }
 
 impl Turned {
@@ -181,6 +279,9 @@ impl Turned {
             Self::OtherMembership(_) => "OTHER_MEMBERSHIP",
             Self::Forged { .. } => "COMMAND_FORGED",
             Self::Refused(refusal) => refusal.reason(),
+            Self::Snapshot { problem, .. } => problem.reason(),
+            Self::NoSuchLeaf { .. } => "NO_SUCH_LEAF",
+            Self::NoQuorum(_) => "NO_QUORUM",
             Self::Busy { .. } => "BUSY",
             Self::TimedOut(_) => "NOT_COMMITTED_IN_TIME",
             Self::Stopped(_) => "CONSENSUS_STOPPED",
@@ -194,10 +295,12 @@ impl Turned {
             Self::NotANode(_) | Self::NotAVoter(_) | Self::OtherSender { .. } | Self::OthersVote { .. } => {
                 Code::PermissionDenied
             }
-            Self::OtherFederation { .. } | Self::Rewrite { .. } => Code::FailedPrecondition,
+            Self::Snapshot { problem, .. } if problem.is_passing() => Code::Unavailable,
+            Self::OtherFederation { .. } | Self::Rewrite { .. } | Self::Snapshot { .. } => Code::FailedPrecondition,
+            Self::NoSuchLeaf { .. } => Code::OutOfRange,
             Self::Busy { .. } => Code::ResourceExhausted,
             Self::TimedOut(_) => Code::DeadlineExceeded,
-            Self::Stopped(_) => Code::Unavailable,
+            Self::Stopped(_) | Self::NoQuorum(_) => Code::Unavailable,
             Self::Invalid(_)
             | Self::VoteNotCommitted(_)
             | Self::TermTooFar { .. }
@@ -209,7 +312,10 @@ impl Turned {
 
     /// Whether it is a sign that something is wrong with the sender, or with this node.
     fn is_alarming(&self) -> bool {
-        !matches!(self, Self::Busy { .. } | Self::TimedOut(_) | Self::Refused(_))
+        !matches!(
+            self,
+            Self::Busy { .. } | Self::TimedOut(_) | Self::Refused(_) | Self::NoSuchLeaf { .. } | Self::NoQuorum(_)
+        )
     }
 }
 

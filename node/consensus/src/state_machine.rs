@@ -1,4 +1,4 @@
-//! The list as this node has applied it, in memory: rebuilt from the log at start.
+//! The list as this node has applied it, in memory: rebuilt at start from the purged commands and the log.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use comity_core::canonical::Hex32;
 use comity_core::genesis::Genesis;
-use comity_core::list::{Accepted, ListState, Refusal};
+use comity_core::list::{Accepted, Checked, CommandId, ListState, Refusal};
 use futures::{Stream, StreamExt as _};
-use openraft::storage::{
-    ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta,
-};
-use openraft::{BasicNode, EntryPayload, OptionalSend};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::{oneshot, watch};
 
-use crate::types::{Command, LogId, NodeId, Outcome, RaftLeaderId, StoredMembership, TypeConfig};
+use crate::log_store::{Leaves, LogStore, Purged};
+use crate::pool::Pool;
+use crate::snapshot::{Current, SnapshotBuilder, SnapshotData};
+use crate::types::{Command, LogId, Outcome, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::verify;
 
 /// How far this node has applied the log.
@@ -28,6 +29,12 @@ pub struct Position {
     pub applied: u64,
 }
 
+impl Position {
+    fn of(list: &ListState, applied: u64) -> Self {
+        Self { commands: list.commands().size(), publications: list.public_log().size(), applied }
+    }
+}
+
 /// What became of a command.
 pub(crate) type Decided = Result<Accepted, Refusal>;
 
@@ -37,22 +44,25 @@ pub(crate) struct Applied(Arc<Shared>);
 
 struct Shared {
     genesis: Arc<Genesis>,
-    list: RwLock<List>,
+    list: RwLock<ListState>,
+    leaves: Leaves,
     position: watch::Sender<Position>,
-    waiting: Mutex<HashMap<Hex32, Vec<oneshot::Sender<Decided>>>>,
+    waiting: Mutex<HashMap<Hex32, Waiters>>,
+    pool: Pool,
 }
 
-struct List {
-    state: ListState,
-    /// Where in the replicated log each leaf of the command log stands.
-    log_index: Vec<u64>,
+/// Who waits for one command.
+struct Waiters {
+    command: CommandId,
+    senders: Vec<oneshot::Sender<Decided>>,
 }
 
 impl Applied {
-    pub(crate) fn new(genesis: Arc<Genesis>) -> Self {
-        let list = RwLock::new(List { state: ListState::new(Arc::clone(&genesis)), log_index: Vec::new() });
-        let (position, _) = watch::channel(Position::default());
-        Self(Arc::new(Shared { genesis, list, position, waiting: Mutex::default() }))
+    /// The list as it was when the entries below `applied` had been applied. Leaves are told from there on.
+    pub(crate) fn new(list: ListState, applied: u64, leaves: Leaves, pool: Pool) -> Self {
+        let (position, _) = watch::channel(Position::of(&list, applied));
+        let (genesis, list) = (Arc::clone(list.genesis()), RwLock::new(list));
+        Self(Arc::new(Shared { genesis, list, leaves, position, waiting: Mutex::default(), pool }))
     }
 
     pub(crate) fn genesis(&self) -> &Arc<Genesis> {
@@ -61,14 +71,15 @@ impl Applied {
 
     /// Looks at the list. Nothing is applied meanwhile, so `look` must be short.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&ListState) -> R) -> R {
-        look(&self.0.list.read().unwrap_or_else(PoisonError::into_inner).state)
+        look(&self.0.list.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Where in the replicated log the leaves from `first` on stand; at most `limit`.
-    pub(crate) fn log_indexes(&self, first: u64, limit: usize) -> Vec<u64> {
-        let list = self.0.list.read().unwrap_or_else(PoisonError::into_inner);
-        let first = usize::try_from(first).unwrap_or(usize::MAX);
-        list.log_index.iter().skip(first).take(limit).copied().collect()
+    /// Whether the very same command is a leaf already.
+    pub(crate) fn holds(&self, checked: &Checked) -> bool {
+        self.read(|list| {
+            let leaf = list.accepted_at(checked.command().id());
+            leaf.and_then(|leaf| list.command_leaf(leaf)) == Some(checked.leaf_hash())
+        })
     }
 
     pub(crate) fn position(&self) -> watch::Receiver<Position> {
@@ -76,13 +87,14 @@ impl Applied {
     }
 
     /// Waits for what becomes of a command when this node applies it, from now on.
-    pub(crate) fn wait_for(&self, leaf_hash: Hex32) -> Waiting {
+    pub(crate) fn wait_for(&self, leaf_hash: Hex32, command: CommandId) -> Waiting {
         let (sender, decided) = oneshot::channel();
-        self.waiting().entry(leaf_hash).or_default().push(sender);
+        let waiters = || Waiters { command, senders: Vec::new() };
+        self.waiting().entry(leaf_hash).or_insert_with(waiters).senders.push(sender);
         Waiting { applied: self.clone(), leaf_hash, decided }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Hex32, Vec<oneshot::Sender<Decided>>>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Hex32, Waiters>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -92,6 +104,7 @@ impl Applied {
             return Err(io::Error::other("applying a command failed before: restart this node"));
         };
         let mut outcomes = Vec::with_capacity(commands.len());
+        let mut leaves = Vec::with_capacity(commands.len());
         for (log_id, command) in commands {
             let Some(command) = command else {
                 outcomes.push(Outcome::NoCommand);
@@ -99,35 +112,68 @@ impl Applied {
             };
             // INVARIANT: a refusal is an outcome like any other. To openraft an error is the end of this node.
             let decided = match command.check(&self.0.genesis) {
-                Ok(checked) => list.state.apply_checked(checked),
+                Ok(checked) => list.apply_checked(checked),
                 Err(refusal) => Err(refusal.clone()),
             };
             if decided.as_ref().is_ok_and(|accepted| !accepted.repeated) {
-                list.log_index.push(log_id.index);
+                leaves.push(log_id.index);
             }
             outcomes.push(Outcome::Decided(decided));
         }
-        let position = Position {
-            commands: list.state.commands().size(),
-            publications: list.state.public_log().size(),
-            applied: commands.last().map_or(0, |(log_id, _)| log_id.index + 1),
-        };
+        let applied = commands.last().map_or(0, |(log_id, _)| log_id.index + 1);
+        let position = Position::of(&list, applied);
+        // Whoever sees a leaf finds its envelope.
+        self.0.leaves.applied(leaves, applied);
         drop(list);
         self.0.position.send_replace(position);
         Ok(outcomes)
     }
 
+    /// Entries below `applied` are applied, and changed nothing.
+    fn moved(&self, applied: u64) {
+        self.0.position.send_modify(|position| position.applied = applied);
+    }
+
+    /// Puts another list, which goes on from this one, in its place.
+    fn replace(&self, list: ListState, applied: u64) {
+        let position = Position::of(&list, applied);
+        let before = {
+            let mut current = self.0.list.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, list).commands().size()
+        };
+        self.0.position.send_replace(position);
+        self.tell_accepted(before);
+    }
+
+    /// Tells whoever waits for a command that the snapshot brought. What it refused nobody knows any more: that is asked again.
+    fn tell_accepted(&self, first: u64) {
+        let mut waiting = self.waiting();
+        if waiting.is_empty() {
+            return;
+        }
+        self.read(|list| {
+            for leaf in first..list.commands().size() {
+                if let Some(waiters) = list.command_leaf(leaf).and_then(|hash| waiting.remove(&hash)) {
+                    let accepted = Accepted { leaf, command: waiters.command, events: Vec::new(), repeated: true };
+                    waiters.senders.into_iter().for_each(|sender| drop(sender.send(Ok(accepted.clone()))));
+                }
+            }
+        });
+    }
+
     fn tell(&self, commands: &[(LogId, Option<Command>)], outcomes: &[Outcome]) {
+        let known = commands.iter().zip(outcomes);
+        self.0.pool.decided(known.filter_map(|((_, command), outcome)| Some((command.as_ref()?, outcome))));
         let mut waiting = self.waiting();
         if waiting.is_empty() {
             return;
         }
         for ((_, command), outcome) in commands.iter().zip(outcomes) {
             if let (Some(command), Outcome::Decided(decided)) = (command, outcome)
-                && let Some(senders) = waiting.remove(&command.leaf_hash())
+                && let Some(waiters) = waiting.remove(&command.leaf_hash())
             {
                 // Whoever does not wait any more does not need the answer.
-                senders.into_iter().for_each(|sender| drop(sender.send(decided.clone())));
+                waiters.senders.into_iter().for_each(|sender| drop(sender.send(decided.clone())));
             }
         }
     }
@@ -151,9 +197,9 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.decided.close();
         let mut waiting = self.applied.waiting();
-        if let Some(senders) = waiting.get_mut(&self.leaf_hash) {
-            senders.retain(|sender| !sender.is_closed());
-            if senders.is_empty() {
+        if let Some(waiters) = waiting.get_mut(&self.leaf_hash) {
+            waiters.senders.retain(|sender| !sender.is_closed());
+            if waiters.senders.is_empty() {
                 waiting.remove(&self.leaf_hash);
             }
         }
@@ -166,19 +212,26 @@ const CHUNK_MAX_ENTRIES: usize = 128;
 /// The applied list, as openraft drives it.
 pub(crate) struct StateMachine {
     applied: Applied,
+    log: LogStore,
     last: Option<LogId>,
     membership: StoredMembership,
+    snapshot: Current,
 }
 
 impl StateMachine {
-    pub(crate) fn new(applied: Applied) -> Self {
-        Self { applied, last: None, membership: StoredMembership::default() }
+    /// For a list that stands where the log was purged when it was opened.
+    pub(crate) fn new(applied: Applied, log: LogStore) -> Self {
+        let (last, membership) = match log.purged_before() {
+            Some(purged) => (Some(purged.last), purged.membership.clone()),
+            None => (None, StoredMembership::default()),
+        };
+        Self { applied, log, last, membership, snapshot: Current::default() }
     }
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
-    type SnapshotData = NoSnapshot;
-    type SnapshotBuilder = NoSnapshot;
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
         Ok((self.last, self.membership.clone()))
@@ -210,6 +263,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let outcomes = self.applied.apply(&commands)?;
             self.last = commands.last().map(|(log_id, _)| *log_id).or(self.last);
             self.applied.tell(&commands, &outcomes);
+            self.log.erase_again(commands.iter().filter_map(|(_, command)| command.as_ref())).await?;
             for (responder, outcome) in responders.into_iter().zip(outcomes) {
                 if let Some(responder) = responder {
                     responder.send(outcome);
@@ -219,40 +273,35 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<NoSnapshot> {
-        None
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder> {
+        Some(self.get_snapshot_builder().await)
     }
 
-    async fn get_snapshot_builder(&mut self) -> NoSnapshot {
-        NoSnapshot
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        let meta = SnapshotMeta { last_log_id: self.last, last_membership: self.membership.clone() };
+        SnapshotBuilder::new(meta, self.applied.read(SnapshotData::of), self.snapshot.clone())
     }
 
-    async fn install_snapshot(&mut self, _meta: &NoSnapshotMeta, _data: NoSnapshot) -> io::Result<()> {
-        Err(no_snapshots())
+    /// INVARIANT: what this node has applied is not changed, only gone on from; and the commands, the purged position and the
+    /// membership are durable in one transaction before anybody sees the new list.
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
+        let Some(last) = meta.last_log_id else { return Ok(()) };
+        let (claim, staged_from, list) = self.applied.read(|own| data.list_on(own)).map_err(io::Error::other)?;
+        let snapshot = Purged { last, commands: claim.commands, membership: meta.last_membership.clone() };
+        self.log.install(snapshot, staged_from).await?;
+        match list {
+            Some(list) => self.applied.replace(list, last.index + 1),
+            None => self.applied.moved(last.index + 1),
+        }
+        self.last = Some(last);
+        self.membership = meta.last_membership.clone();
+        self.snapshot.set(Snapshot { meta: meta.clone(), snapshot: claim });
+        Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> io::Result<Option<NoSnapshotOf>> {
-        Ok(None)
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        Ok(self.snapshot.get())
     }
-}
-
-type NoSnapshotMeta = SnapshotMeta<RaftLeaderId, NodeId, BasicNode>;
-type NoSnapshotOf = Snapshot<RaftLeaderId, NodeId, BasicNode, NoSnapshot>;
-
-/// Stands where openraft asks for snapshots. There are none: the log is kept whole, and a node that is behind is sent it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct NoSnapshot;
-
-impl RaftSnapshotBuilder<TypeConfig> for NoSnapshot {
-    type SnapshotData = Self;
-
-    async fn build_snapshot(&mut self) -> io::Result<NoSnapshotOf> {
-        Err(no_snapshots())
-    }
-}
-
-fn no_snapshots() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "snapshots of the list are not built: the log is kept whole")
 }
 
 #[cfg(test)]

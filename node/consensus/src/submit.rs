@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::consensus::{Consensus, Inner};
 use crate::peers::{CallError, jitter};
+use crate::pool::Origin;
 use crate::server::{PROPOSE_TIMEOUT, Proposed};
 use crate::state_machine::Waiting;
 use crate::types::{Command, NodeId};
@@ -61,13 +62,13 @@ pub enum SubmitError {
     Stopped(String),
 }
 
-fn unreachable_list(members: &[MemberId]) -> String {
+pub(crate) fn unreachable_list(members: &[MemberId]) -> String {
     let names: Vec<String> = members.iter().map(ToString::to_string).collect();
     if names.is_empty() { String::new() } else { format!(" (not reached: {})", names.join(", ")) }
 }
 
 /// How an attempt ended that was not the last word.
-enum Attempt {
+pub(crate) enum Attempt {
     Committed,
     Again(String),
 }
@@ -93,7 +94,8 @@ impl Consensus {
         let permit = inner.submissions.try_acquire();
         let _permit = permit.map_err(|_| SubmitError::Busy { limit: Inner::MAX_SUBMISSIONS })?;
 
-        let mut waiting = inner.applied.wait_for(leaf_hash);
+        let mut waiting = inner.applied.wait_for(leaf_hash, id);
+        inner.pool.add(command.clone(), &inner.applied, Origin::Own);
         let started = Instant::now();
         let mut problem = String::from("no leader is known");
         match tokio::time::timeout(SUBMIT_TIMEOUT, inner.drive(command, &mut waiting, &mut problem)).await {
@@ -140,17 +142,12 @@ impl Inner {
         decided.ok_or_else(|| SubmitError::Stopped("it was shut down".to_owned()))?.map_err(SubmitError::Refused)
     }
 
-    async fn attempt(&self, command: &Command) -> Result<Attempt, SubmitError> {
+    pub(crate) async fn attempt(&self, command: &Command) -> Result<Attempt, SubmitError> {
         use crate::guard::Turned;
-        let (leader, stopped) = {
-            let metrics = self.raft.server_metrics();
-            let leader = metrics.borrow_watched().current_leader;
-            let stopped = self.raft.metrics().borrow_watched().running_state.clone().err();
-            (leader, stopped)
-        };
-        if let Some(fatal) = stopped {
-            return Err(SubmitError::Stopped(fatal.to_string()));
+        if let Some(fatal) = self.stopped() {
+            return Err(SubmitError::Stopped(fatal));
         }
+        let leader = self.raft.server_metrics().borrow_watched().current_leader;
         match leader {
             None => Ok(Attempt::Again("no leader is known".to_owned())),
             Some(node) if node == self.peers.own().node => {

@@ -30,6 +30,8 @@ pub(crate) type Payload = openraft::EntryPayload<Command, NodeId, BasicNode>;
 pub(crate) type Entry = openraft::Entry<RaftLeaderId, Payload>;
 pub(crate) type Membership = openraft::Membership<NodeId, BasicNode>;
 pub(crate) type StoredMembership = openraft::StoredMembership<RaftLeaderId, NodeId, BasicNode>;
+pub(crate) type SnapshotMeta = openraft::storage::SnapshotMeta<RaftLeaderId, NodeId, BasicNode>;
+pub(crate) type Snapshot = openraft::storage::Snapshot<RaftLeaderId, NodeId, BasicNode, crate::snapshot::SnapshotData>;
 pub(crate) type Raft = openraft::Raft<TypeConfig, crate::state_machine::StateMachine>;
 
 /// What a log entry carries: a command as it was handed in, and what the check of it found, once. Cheap to clone.
@@ -47,9 +49,9 @@ struct CommandInner {
 enum Source {
     /// Handed in here or sent by a peer: its public part must be there.
     Arriving,
-    /// Read back from this node's own log, where it was put after it had been checked: the public part may have been
-    /// erased since.
-    Stored,
+    /// Decided already: read back from where this node put it after it had been checked, or sent below the leader's commit,
+    /// or as part of a snapshot. The public part may have been erased since.
+    Settled,
 }
 
 impl Command {
@@ -57,8 +59,34 @@ impl Command {
         Self::new(submission, Source::Arriving)
     }
 
-    pub(crate) fn stored(submission: Submission) -> Self {
-        Self::new(submission, Source::Stored)
+    pub(crate) fn settled(submission: Submission) -> Self {
+        Self::new(submission, Source::Settled)
+    }
+
+    /// As it came from elsewhere after it was committed there: a text that is there is held against the command, one that is
+    /// not was erased.
+    pub(crate) fn committed_elsewhere(submission: Submission) -> Self {
+        let source = if submission.public_text.is_some() { Source::Arriving } else { Source::Settled };
+        Self::new(submission, source)
+    }
+
+    /// The same without its text.
+    pub(crate) fn without_text(&self) -> Self {
+        let (envelope, checked) = (self.0.submission.envelope.clone(), OnceLock::new());
+        if let Some(Ok(found)) = self.0.checked.get() {
+            let _ = checked.set(Ok(found.clone()));
+        }
+        let submission = Submission { envelope, public_text: None };
+        Self(Arc::new(CommandInner { submission, source: Source::Settled, checked, text_digest: OnceLock::new() }))
+    }
+
+    /// Takes over what the check of the very same submission found.
+    pub(crate) fn adopt(&self, known: &Self) {
+        if self.0.submission == known.0.submission
+            && let Some(Ok(found)) = known.0.checked.get()
+        {
+            let _ = self.0.checked.set(Ok(found.clone()));
+        }
     }
 
     fn new(submission: Submission, source: Source) -> Self {
@@ -68,6 +96,10 @@ impl Command {
 
     pub(crate) fn submission(&self) -> &Submission {
         &self.0.submission
+    }
+
+    pub(crate) fn has_text(&self) -> bool {
+        self.0.submission.public_text.is_some()
     }
 
     /// The digest under which the text beside it is kept.
@@ -91,12 +123,14 @@ impl Command {
 
     /// Form, federation, public part and signature, checked the first time and remembered.
     ///
-    /// INVARIANT: an entry is appended only after its command passed this as [`Source::Arriving`], so that what is read back
-    /// and applied was complete when it came, and every node applies alike whether or not the text was erased meanwhile.
+    /// INVARIANT: an entry is appended only after its command passed this as [`Source::Arriving`]; or, where its text is gone, as
+    /// [`Source::Settled`], if it lies at or below the leader's commit or is a command that is a leaf already. A text is erased
+    /// only once its command is committed, so that an honest leader has no other entries without theirs. What is applied is the
+    /// same either way, because applying does not look at the text.
     pub(crate) fn check(&self, genesis: &Genesis) -> Result<&Checked, &Refusal> {
         let check = || match self.0.source {
             Source::Arriving => check_submission(genesis, &self.0.submission),
-            Source::Stored => check_accepted(genesis, &self.0.submission.envelope),
+            Source::Settled => check_accepted(genesis, &self.0.submission.envelope),
         };
         self.0.checked.get_or_init(check).as_ref()
     }

@@ -9,7 +9,10 @@ use comity_core::proposal::PublicPart;
 use comity_proto::v1;
 use openraft::{BasicNode, EntryPayload};
 
-use crate::types::{Command, Entry, LogId, Membership, NodeId, RaftLeaderId, TypeConfig, Vote};
+use crate::snapshot::SnapshotData;
+use crate::types::{
+    Command, Entry, LogId, Membership, NodeId, RaftLeaderId, SnapshotMeta, StoredMembership, TypeConfig, Vote,
+};
 
 pub(crate) type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
 pub(crate) type AppendResponse = openraft::raft::AppendEntriesResponse<TypeConfig>;
@@ -25,6 +28,8 @@ pub(crate) const MAX_ENTRIES: usize = 4_096;
 pub(crate) const BATCH_MAX_BYTES: usize = 1024 * 1024;
 /// The largest message that is read.
 pub(crate) const MESSAGE_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// The most commands that are announced in one message.
+pub(crate) const ANNOUNCE_MAX_COMMANDS: usize = 64;
 /// No index or term is larger: they stay exact in SQLite's signed integers.
 pub(crate) const MAX_NUMBER: u64 = 1 << 53;
 
@@ -108,17 +113,10 @@ fn optional_log_id(field: &'static str, wire: Option<v1::RaftLogId>) -> Result<O
 }
 
 pub(crate) fn from_command(command: &Command) -> v1::RaftCommand {
-    let submission = command.submission();
-    v1::RaftCommand {
-        envelope: submission.envelope.clone(),
-        public_text: submission
-            .public_text
-            .as_ref()
-            .map(|text| v1::PublicText { salt: text.salt.0.to_vec(), text: text.bytes.clone() }),
-    }
+    from_submission(command.submission())
 }
 
-pub(crate) fn command(wire: v1::RaftCommand) -> Result<Command, InvalidMessage> {
+fn submission(wire: v1::RaftCommand) -> Result<Submission, InvalidMessage> {
     bounded("command.envelope", wire.envelope.len() as u64, Envelope::MAX_BYTES as u64)?;
     let public_text = wire
         .public_text
@@ -127,7 +125,17 @@ pub(crate) fn command(wire: v1::RaftCommand) -> Result<Command, InvalidMessage> 
             Ok(PublicText { salt: hash("command.public_text.salt", &text.salt)?, bytes: text.text })
         })
         .transpose()?;
-    Ok(Command::arriving(Submission { envelope: wire.envelope, public_text }))
+    Ok(Submission { envelope: wire.envelope, public_text })
+}
+
+/// A command that must be complete.
+pub(crate) fn command(wire: v1::RaftCommand) -> Result<Command, InvalidMessage> {
+    submission(wire).map(Command::arriving)
+}
+
+/// A command that is committed where it comes from: its text may have been erased.
+pub(crate) fn committed_command(wire: v1::RaftCommand) -> Result<Command, InvalidMessage> {
+    submission(wire).map(Command::committed_elsewhere)
 }
 
 /// A membership, also as it is stored.
@@ -159,11 +167,14 @@ fn from_entry(entry: &Entry) -> v1::RaftEntry {
     v1::RaftEntry { log_id: Some(from_log_id(&entry.log_id)), payload: Some(payload) }
 }
 
-fn entry(wire: v1::RaftEntry) -> Result<Entry, InvalidMessage> {
+fn entry(wire: v1::RaftEntry, leader_commit: Option<&LogId>) -> Result<Entry, InvalidMessage> {
     use v1::raft_entry::Payload;
     let log_id = log_id("entry.log_id", present("entry.log_id", wire.log_id)?)?;
     let payload = match present("entry.payload", wire.payload)? {
         Payload::Blank(_) => EntryPayload::Blank,
+        Payload::Command(wire) if leader_commit.is_some_and(|commit| log_id.index <= commit.index) => {
+            EntryPayload::Normal(committed_command(wire)?)
+        }
         Payload::Command(wire) => EntryPayload::Normal(command(wire)?),
         Payload::Membership(wire) => EntryPayload::Membership(membership(wire)?),
     };
@@ -186,7 +197,8 @@ pub(crate) fn append_request(wire: v1::AppendEntriesRequest) -> Result<AppendReq
     let vote = vote("vote", wire.vote)?;
     let prev_log_id = optional_log_id("prev_log_id", wire.prev_log_id)?;
     let leader_commit = optional_log_id("leader_commit", wire.leader_commit)?;
-    let entries = wire.entries.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+    let entries =
+        wire.entries.into_iter().map(|wire| entry(wire, leader_commit.as_ref())).collect::<Result<Vec<_>, _>>()?;
 
     let later = |id: &LogId| id.leader_id > vote.leader_id;
     for (field, position) in [("prev_log_id", &prev_log_id), ("leader_commit", &leader_commit)] {
@@ -302,6 +314,109 @@ pub(crate) fn transfer_response(
             actual: optional_log_id("log_behind.last_log_id", behind.last_log_id)?,
         }),
     })
+}
+
+/// What a leader offers.
+#[derive(Debug, Clone)]
+pub(crate) struct SnapshotOffer {
+    pub(crate) vote: Vote,
+    pub(crate) last: LogId,
+    pub(crate) membership: StoredMembership,
+    pub(crate) data: SnapshotData,
+}
+
+impl SnapshotOffer {
+    pub(crate) fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta { last_log_id: Some(self.last), last_membership: self.membership.clone() }
+    }
+}
+
+pub(crate) fn from_snapshot_offer(sender: Sender, offer: &SnapshotOffer) -> v1::InstallSnapshotRequest {
+    v1::InstallSnapshotRequest {
+        sender: Some(sender.into()),
+        vote: Some(from_vote(&offer.vote)),
+        last_log_id: Some(from_log_id(&offer.last)),
+        membership: Some(from_membership(offer.membership.membership())),
+        membership_log_id: offer.membership.log_id().as_ref().map(from_log_id),
+        commands: offer.data.commands,
+        root: offer.data.root.0.to_vec(),
+    }
+}
+
+/// Nothing of it comes after the vote, and its membership not after its last entry.
+pub(crate) fn snapshot_offer(wire: v1::InstallSnapshotRequest) -> Result<SnapshotOffer, InvalidMessage> {
+    let vote = vote("vote", wire.vote)?;
+    let last = log_id("last_log_id", present("last_log_id", wire.last_log_id)?)?;
+    let membership_id = log_id("membership_log_id", present("membership_log_id", wire.membership_log_id)?)?;
+    for (field, id, limit) in
+        [("last_log_id", &last, vote.leader_id), ("membership_log_id", &membership_id, last.leader_id)]
+    {
+        if id.leader_id > limit {
+            return Err(InvalidMessage::FromTheFuture(field));
+        }
+    }
+    bounded("membership_log_id", membership_id.index, last.index)?;
+    // Each leaf has an entry of its own.
+    bounded("commands", wire.commands, last.index + 1)?;
+    let membership = membership(present("membership", wire.membership)?)?;
+    let data = SnapshotData { commands: wire.commands, root: hash("root", &wire.root)?, staged: None };
+    Ok(SnapshotOffer { vote, last, membership: StoredMembership::new(Some(membership_id), membership), data })
+}
+
+/// How an offer was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SnapshotAnswer {
+    /// Taken, or not needed; or refused under a higher vote.
+    Vote(Vote),
+    /// The receiver has this many leaves by now.
+    Pulling(u64),
+}
+
+pub(crate) fn from_snapshot_answer(answer: &SnapshotAnswer) -> v1::InstallSnapshotResponse {
+    use v1::install_snapshot_response::Result as Wire;
+    let result = match answer {
+        SnapshotAnswer::Vote(vote) => Wire::Vote(from_vote(vote)),
+        SnapshotAnswer::Pulling(commands) => Wire::Pulling(v1::SnapshotPulling { commands: *commands }),
+    };
+    v1::InstallSnapshotResponse { result: Some(result) }
+}
+
+pub(crate) fn snapshot_answer(wire: v1::InstallSnapshotResponse) -> Result<SnapshotAnswer, InvalidMessage> {
+    use v1::install_snapshot_response::Result as Wire;
+    Ok(match present("result", wire.result)? {
+        Wire::Vote(wire) => SnapshotAnswer::Vote(vote("vote", Some(wire))?),
+        Wire::Pulling(pulling) => SnapshotAnswer::Pulling(pulling.commands),
+    })
+}
+
+/// Leaves of the command log, as a sender gave them.
+pub(crate) struct Page {
+    pub(crate) first: u64,
+    pub(crate) commands: Vec<Command>,
+    pub(crate) root_before: Option<Hex32>,
+}
+
+pub(crate) fn from_submission(submission: &Submission) -> v1::RaftCommand {
+    v1::RaftCommand {
+        envelope: submission.envelope.clone(),
+        public_text: submission
+            .public_text
+            .as_ref()
+            .map(|text| v1::PublicText { salt: text.salt.0.to_vec(), text: text.bytes.clone() }),
+    }
+}
+
+pub(crate) fn page(wire: v1::ReadCommandsResponse) -> Result<Page, InvalidMessage> {
+    bounded("commands", wire.commands.len() as u64, MAX_ENTRIES as u64)?;
+    let root_before = (!wire.root_before.is_empty()).then(|| hash("root_before", &wire.root_before)).transpose()?;
+    let commands = wire.commands.into_iter().map(committed_command).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page { first: wire.first_leaf, commands, root_before })
+}
+
+/// Commands that a peer makes known.
+pub(crate) fn announced(wire: Vec<v1::RaftCommand>) -> Result<Vec<Command>, InvalidMessage> {
+    bounded("commands", wire.len() as u64, ANNOUNCE_MAX_COMMANDS as u64)?;
+    wire.into_iter().map(command).collect()
 }
 
 #[cfg(test)]

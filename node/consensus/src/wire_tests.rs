@@ -1,3 +1,4 @@
+use comity_core::list::Refusal;
 use comity_core::testing::{Federation, member};
 
 use super::*;
@@ -51,6 +52,67 @@ fn messages_come_through_as_they_were_sent() {
     assert_eq!(transfer_request(from_transfer_request(SENDER, &asked)).unwrap(), asked);
     let behind = Err(TransferError::LogNotFlushed { expected: Some(id(7, 12)), actual: Some(id(7, 11)) });
     assert_eq!(transfer_response(&asked, from_transfer_response(&behind)).unwrap(), behind);
+}
+
+#[test]
+fn only_below_the_commit_may_a_text_be_missing() {
+    let federation = Federation::new(3);
+    let bare = |index: u64, commit: Option<u64>| {
+        let mut sent = request();
+        let (mut tabling, _) = federation.table(member("FR"), 1);
+        tabling.public_text = None;
+        sent.prev_log_id = Some(id(3, index - 1));
+        sent.entries = vec![Entry { log_id: id(3, index), payload: Payload::Normal(Command::arriving(tabling)) }];
+        sent.leader_commit = commit.map(|index| id(3, index));
+        match append_request(from_append_request(SENDER, &sent)).unwrap().entries.remove(0).payload {
+            Payload::Normal(command) => command.check(&federation.genesis).map(|_| ()).map_err(Refusal::reason),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(bare(10, Some(10)), Ok(()));
+    assert_eq!(bare(10, Some(12)), Ok(()));
+    assert_eq!(bare(10, Some(9)), Err("PUBLIC_PART_INVALID"));
+    assert_eq!(bare(10, None), Err("PUBLIC_PART_INVALID"));
+}
+
+#[test]
+fn snapshots_and_pages_come_through_as_they_were_sent() {
+    let federation = Federation::new(3);
+    let membership = StoredMembership::new(Some(id(1, 4)), Voters::of(&federation.genesis).membership());
+    let data = SnapshotData { commands: 7, root: Hex32([8; 32]), staged: None };
+    let sent = SnapshotOffer { vote: Vote::new_committed(7, 2), last: id(3, 10), membership, data };
+    let message = from_snapshot_offer(SENDER, &sent);
+    let read = snapshot_offer(message.clone()).unwrap();
+    assert_eq!((read.vote, read.last, &read.membership), (sent.vote, sent.last, &sent.membership));
+    assert_eq!((read.data.commands, read.data.root), (7, Hex32([8; 32])));
+    let broken = |change: fn(&mut v1::InstallSnapshotRequest)| {
+        let mut message = message.clone();
+        change(&mut message);
+        snapshot_offer(message).map(|_| ()).unwrap_err()
+    };
+    assert_eq!(broken(|m| m.last_log_id = None), InvalidMessage::Missing("last_log_id"));
+    assert_eq!(broken(|m| m.membership_log_id = None), InvalidMessage::Missing("membership_log_id"));
+    assert_eq!(broken(|m| m.membership = None), InvalidMessage::Missing("membership"));
+    assert_eq!(broken(|m| m.vote.as_mut().unwrap().term = 2), InvalidMessage::FromTheFuture("last_log_id"));
+    let later = broken(|m| m.membership_log_id.as_mut().unwrap().term = 4);
+    assert_eq!(later, InvalidMessage::FromTheFuture("membership_log_id"));
+    assert!(matches!(broken(|m| m.commands = 12), InvalidMessage::TooLarge { field: "commands", .. }));
+    for sent in [SnapshotAnswer::Pulling(5), SnapshotAnswer::Vote(Vote::new(9, 1))] {
+        assert_eq!(snapshot_answer(from_snapshot_answer(&sent)), Ok(sent));
+    }
+
+    let (tabling, _) = federation.table(member("FR"), 1);
+    let sent =
+        v1::ReadCommandsResponse { first_leaf: 3, commands: vec![from_submission(&tabling)], root_before: vec![4; 32] };
+    let read = page(sent.clone()).unwrap();
+    assert_eq!((read.first, read.root_before), (3, Some(Hex32([4; 32]))));
+    assert_eq!(*read.commands[0].submission(), tabling);
+    let short = v1::ReadCommandsResponse { root_before: vec![4; 31], ..sent.clone() };
+    assert!(matches!(page(short), Err(InvalidMessage::Length { field: "root_before", .. })));
+    let many = v1::ReadCommandsResponse { commands: vec![sent.commands[0].clone(); MAX_ENTRIES + 1], ..sent.clone() };
+    assert!(matches!(page(many), Err(InvalidMessage::TooLarge { field: "commands", .. })));
+    let many = vec![sent.commands[0].clone(); ANNOUNCE_MAX_COMMANDS + 1];
+    assert!(matches!(announced(many), Err(InvalidMessage::TooLarge { field: "commands", .. })));
 }
 
 #[test]

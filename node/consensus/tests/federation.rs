@@ -12,41 +12,9 @@ use comity_core::list::{Choice, ListState, PublicText, Refusal, Submission};
 use comity_core::testing::{Federation, member, members};
 use comity_proto::v1;
 use comity_proto::v1::consensus_service_client::ConsensusServiceClient;
-use support::{Node, World, until};
+use support::{Node, World, heads, leader, same_everywhere, start_all, until};
 use tonic::Code;
 use tonic_types::StatusExt as _;
-
-/// What two states that are the same have in common.
-fn heads(list: &ListState) -> (u64, Hex32, u64, Hex32, usize) {
-    let (commands, public) = (list.commands(), list.public_log());
-    (commands.size(), commands.root(), public.size(), public.root(), list.entry_count())
-}
-
-async fn start_all(world: &World) -> Vec<Node> {
-    let mut nodes = Vec::new();
-    for member in world.federation.voters() {
-        nodes.push(world.start(member).await);
-    }
-    nodes
-}
-
-async fn same_everywhere(nodes: &[Node]) {
-    until("every node holds the same list", || {
-        let all: Vec<_> = nodes.iter().map(|node| node.consensus.read(heads)).collect();
-        all.windows(2).all(|pair| pair[0] == pair[1])
-    })
-    .await;
-}
-
-async fn leader(nodes: &[Node]) -> usize {
-    let place = |nodes: &[Node]| {
-        let named = nodes.iter().find_map(|node| node.consensus.status().leader)?;
-        let leads = nodes.iter().position(|node| node.consensus.member() == named)?;
-        nodes[leads].consensus.status().quorum_age_ms.filter(|age| *age < 2_000).map(|_| leads)
-    };
-    until("somebody leads", || place(nodes).is_some()).await;
-    place(nodes).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_decide_from_any_of_them() {

@@ -1,5 +1,6 @@
 //! Opening `consensus.db`: whose it is, what it holds, and its schema.
 
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,13 +11,17 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Row as _};
 
+use super::commands::{self, Purged};
 use super::{LogOwner, rows};
 use crate::types::{LogId, Vote};
 
 /// The schema that this software writes.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
-const SCHEMA: &str = "
+/// Migration `n` makes schema `n + 1` of schema `n`; the first makes it of an empty file.
+const MIGRATIONS: [&str; 2] = [FIRST, COMMANDS];
+
+const FIRST: &str = "
 CREATE TABLE meta (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     schema_version INTEGER NOT NULL,
@@ -42,6 +47,23 @@ CREATE TABLE raft_log (
 CREATE INDEX raft_log_text ON raft_log (text_digest) WHERE text_digest IS NOT NULL;
 -- Beside the log, so that a text can be erased while the log stays.
 CREATE TABLE public_text (digest BLOB PRIMARY KEY, salt BLOB NOT NULL, text BLOB NOT NULL);
+";
+
+const COMMANDS: &str = "
+-- Leaves of the command log whose entries of the Raft log are purged.
+CREATE TABLE command (leaf INTEGER PRIMARY KEY, envelope BLOB NOT NULL, text_digest BLOB);
+CREATE INDEX command_text ON command (text_digest) WHERE text_digest IS NOT NULL;
+-- The last entry that is purged, how many leaves there were then, and the membership (comity.v1.RaftMembership).
+CREATE TABLE purged (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    term INTEGER NOT NULL, leader INTEGER NOT NULL, idx INTEGER NOT NULL,
+    commands INTEGER NOT NULL,
+    membership_term INTEGER, membership_leader INTEGER, membership_idx INTEGER, membership BLOB
+);
+-- What was pulled of a snapshot that is not installed yet.
+CREATE TABLE staged (leaf INTEGER PRIMARY KEY, envelope BLOB NOT NULL, text_digest BLOB, salt BLOB, text BLOB);
+-- Digests of texts that were erased: what comes once more is erased again.
+CREATE TABLE erased_text (digest BLOB PRIMARY KEY) WITHOUT ROWID;
 ";
 
 /// Why the log was not opened.
@@ -120,6 +142,8 @@ pub(super) struct Opened {
     pub(super) vote: Option<Vote>,
     pub(super) committed: Option<LogId>,
     pub(super) last: Option<LogId>,
+    pub(super) purged: Option<Purged>,
+    pub(super) erased: HashSet<Hex32>,
 }
 
 pub(super) async fn open(folder: PathBuf, owner: LogOwner) -> Result<Opened, OpenLogError> {
@@ -130,23 +154,34 @@ pub(super) async fn open(folder: PathBuf, owner: LogOwner) -> Result<Opened, Ope
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        // What is erased is overwritten.
+        .pragma("secure_delete", "ON")
         .disable_statement_logging();
     let database = |source| OpenLogError::Database { path: path.clone(), source };
     let content = |source| OpenLogError::Content { path: path.clone(), source };
 
     let mut writer = options.connect().await.map_err(database)?;
     create(&mut writer, owner).await.map_err(database)?;
-    check_owner(&mut writer, owner, &path).await?;
+    let version = check_owner(&mut writer, owner, &path).await?;
+    migrate(&mut writer, version).await.map_err(database)?;
     let reader = SqlitePoolOptions::new()
         .max_connections(2)
         .connect_with(options.create_if_missing(false).read_only(true))
         .await
         .map_err(database)?;
+    // What somebody who was just killed had begun to write ends first.
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut writer).await.map_err(database)?;
     let vote = rows::vote(&mut writer).await.map_err(content)?;
     let committed = rows::committed(&mut writer).await.map_err(content)?;
-    let last = rows::last(&mut writer).await.map_err(content)?;
-    rows::check_beginning(&mut writer).await.map_err(content)?;
-    Ok(Opened { writer, reader, lock, vote, committed, last })
+    let purged = commands::purged(&mut writer).await.map_err(content)?;
+    let last = rows::last(&mut writer).await.map_err(content)?.or(purged.as_ref().map(|purged| purged.last));
+    let first = purged.as_ref().map_or(0, Purged::end);
+    rows::check_beginning(&mut writer, first).await.map_err(content)?;
+    commands::check_end(&mut writer, purged.as_ref().map_or(0, |purged| purged.commands)).await.map_err(content)?;
+    commands::clear_staged(&mut writer).await.map_err(content)?;
+    let erased = commands::erased(&mut writer).await.map_err(content)?;
+    sqlx::raw_sql("COMMIT").execute(&mut writer).await.map_err(database)?;
+    Ok(Opened { writer, reader, lock, vote, committed, last, purged, erased })
 }
 
 fn lock_file(folder: &Path) -> Result<File, OpenLogError> {
@@ -164,16 +199,15 @@ fn lock_file(folder: &Path) -> Result<File, OpenLogError> {
     }
 }
 
-/// Creates the schema in an empty file, in one transaction: a crash leaves either nothing or all of it.
+/// Creates the first schema in an empty file, in one transaction: a crash leaves either nothing or all of it.
 async fn create(writer: &mut SqliteConnection, owner: LogOwner) -> Result<(), sqlx::Error> {
     let tables: i64 = sqlx::query("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *writer).await?.try_get(0)?;
     if tables > 0 {
         return Ok(());
     }
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *writer).await?;
-    sqlx::raw_sql(SCHEMA).execute(&mut *writer).await?;
-    sqlx::query("INSERT INTO meta (id, schema_version, federation, member, node_id) VALUES (1, $1, $2, $3, $4)")
-        .bind(SCHEMA_VERSION)
+    sqlx::raw_sql(FIRST).execute(&mut *writer).await?;
+    sqlx::query("INSERT INTO meta (id, schema_version, federation, member, node_id) VALUES (1, 1, $1, $2, $3)")
         .bind(owner.federation.0.as_slice())
         .bind(owner.member.as_str())
         .bind(rows::to_sql(owner.node))
@@ -183,7 +217,22 @@ async fn create(writer: &mut SqliteConnection, owner: LogOwner) -> Result<(), sq
     Ok(())
 }
 
-async fn check_owner(writer: &mut SqliteConnection, owner: LogOwner, path: &Path) -> Result<(), OpenLogError> {
+/// Brings an older schema up to date, in one transaction.
+async fn migrate(writer: &mut SqliteConnection, from: i64) -> Result<(), sqlx::Error> {
+    if from >= SCHEMA_VERSION {
+        return Ok(());
+    }
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *writer).await?;
+    for migration in MIGRATIONS.into_iter().skip(usize::try_from(from).unwrap_or_default()) {
+        sqlx::raw_sql(migration).execute(&mut *writer).await?;
+    }
+    sqlx::query("UPDATE meta SET schema_version = $1").bind(SCHEMA_VERSION).execute(&mut *writer).await?;
+    sqlx::raw_sql("COMMIT").execute(writer).await?;
+    Ok(())
+}
+
+/// Whose it is, and its schema.
+async fn check_owner(writer: &mut SqliteConnection, owner: LogOwner, path: &Path) -> Result<i64, OpenLogError> {
     let database = |source| OpenLogError::Database { path: path.to_owned(), source };
     // Asked first and alone: a newer schema may have other columns.
     let version = sqlx::query("SELECT schema_version FROM meta").fetch_one(&mut *writer).await.map_err(database)?;
@@ -203,5 +252,5 @@ async fn check_owner(writer: &mut SqliteConnection, owner: LogOwner, path: &Path
         let configured = owner.member.to_string();
         return Err(OpenLogError::OtherMember { path: path.to_owned(), found: member, configured });
     }
-    Ok(())
+    Ok(found)
 }

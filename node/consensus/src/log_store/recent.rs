@@ -64,6 +64,27 @@ impl Recent {
         }
     }
 
+    /// Entries below `end` are purged on the disk.
+    pub(super) fn purge(&mut self, end: u64) {
+        self.durable_end = self.durable_end.max(end);
+        while let Some(entry) = self.entries.pop_front_if(|entry| entry.log_id.index < end) {
+            self.bytes -= entry_bytes(&entry);
+        }
+    }
+
+    /// Forgets a text beside entries below `end`.
+    pub(super) fn erase(&mut self, digest: Hex32, end: u64) {
+        for entry in self.entries.iter_mut().take_while(|entry| entry.log_id.index < end) {
+            if let EntryPayload::Normal(command) = &mut entry.payload
+                && command.text_digest() == Some(digest)
+            {
+                self.bytes -= command.size_bytes();
+                *command = command.without_text();
+                self.bytes += command.size_bytes();
+            }
+        }
+    }
+
     /// Those of `start..end` that are here.
     pub(super) fn range(&self, start: u64, end: u64) -> impl Iterator<Item = &Entry> {
         let first = self.first().unwrap_or(u64::MAX);

@@ -24,7 +24,7 @@ pub(super) fn to_sql(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn from_sql(number: i64) -> io::Result<u64> {
+pub(super) fn from_sql(number: i64) -> io::Result<u64> {
     u64::try_from(number).map_err(|_| broken("a negative number"))
 }
 
@@ -32,18 +32,18 @@ pub(super) fn failed(error: sqlx::Error) -> io::Error {
     io::Error::other(error)
 }
 
-fn broken(what: &str) -> io::Error {
+pub(super) fn broken(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("consensus.db: {what}: the file was damaged or edited"))
 }
 
-fn column<'r, T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(
+pub(super) fn column<'r, T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(
     row: &'r SqliteRow,
     at: usize,
 ) -> io::Result<T> {
     row.try_get(at).map_err(failed)
 }
 
-fn log_id(row: &SqliteRow) -> io::Result<LogId> {
+pub(super) fn log_id(row: &SqliteRow) -> io::Result<LogId> {
     let leader_id = RaftLeaderId { term: from_sql(column(row, 0)?)?, node_id: from_sql(column(row, 1)?)? };
     Ok(LogId { leader_id, index: from_sql(column(row, 2)?)? })
 }
@@ -70,11 +70,12 @@ pub(super) async fn last(db: &mut SqliteConnection) -> io::Result<Option<LogId>>
     row.as_ref().map(log_id).transpose()
 }
 
-/// That the log, if there is one, begins where every log begins.
-pub(super) async fn check_beginning(db: &mut SqliteConnection) -> io::Result<()> {
+/// That the log, if there is one, begins after what is purged.
+pub(super) async fn check_beginning(db: &mut SqliteConnection, expected: u64) -> io::Result<()> {
     let row = sqlx::query("SELECT min(idx) FROM raft_log").fetch_one(db).await.map_err(failed)?;
     match column::<Option<i64>>(&row, 0)? {
-        None | Some(0) => Ok(()),
+        None => Ok(()),
+        Some(first) if from_sql(first)? == expected => Ok(()),
         Some(_) => Err(broken("the beginning of the log is missing")),
     }
 }
@@ -118,7 +119,7 @@ fn entry(row: &SqliteRow) -> io::Result<Entry> {
     let payload = match column::<i64>(row, 3)? {
         BLANK => EntryPayload::Blank,
         COMMAND => {
-            EntryPayload::Normal(Command::stored(Submission { envelope: body()?, public_text: text_of(row, 5)? }))
+            EntryPayload::Normal(Command::settled(Submission { envelope: body()?, public_text: text_of(row, 5)? }))
         }
         MEMBERSHIP => {
             let wire = v1::RaftMembership::decode(body()?.as_slice()).map_err(|_| broken("membership"))?;
@@ -130,7 +131,7 @@ fn entry(row: &SqliteRow) -> io::Result<Entry> {
 }
 
 /// A text whose salt is in column `at`, if it is still there.
-fn text_of(row: &SqliteRow, at: usize) -> io::Result<Option<PublicText>> {
+pub(super) fn text_of(row: &SqliteRow, at: usize) -> io::Result<Option<PublicText>> {
     let (salt, bytes): (Option<Vec<u8>>, Option<Vec<u8>>) = (column(row, at)?, column(row, at + 1)?);
     let (Some(salt), Some(bytes)) = (salt, bytes) else { return Ok(None) };
     let salt = Hex32(salt.try_into().map_err(|_| broken("a salt that is not 32 bytes"))?);
@@ -176,15 +177,20 @@ pub(super) async fn insert(db: &mut SqliteConnection, entries: &[&Entry]) -> io:
         if let EntryPayload::Normal(command) = &entry.payload
             && let (Some(digest), Some(text)) = (command.text_digest(), &command.submission().public_text)
         {
-            sqlx::query("INSERT INTO public_text (digest, salt, text) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-                .bind(digest.0.as_slice())
-                .bind(text.salt.0.as_slice())
-                .bind(text.bytes.as_slice())
-                .execute(&mut *db)
-                .await
-                .map_err(failed)?;
+            insert_text(&mut *db, digest, text).await?;
         }
     }
+    Ok(())
+}
+
+async fn insert_text(db: &mut SqliteConnection, digest: Hex32, text: &PublicText) -> io::Result<()> {
+    sqlx::query("INSERT INTO public_text (digest, salt, text) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+        .bind(digest.0.as_slice())
+        .bind(text.salt.0.as_slice())
+        .bind(text.bytes.as_slice())
+        .execute(db)
+        .await
+        .map_err(failed)?;
     Ok(())
 }
 
@@ -202,7 +208,8 @@ fn parts(payload: &crate::types::Payload) -> (i64, Option<Vec<u8>>, Option<Hex32
 pub(super) async fn truncate(db: &mut SqliteConnection, from: u64) -> io::Result<()> {
     sqlx::query(
         "DELETE FROM public_text WHERE digest IN (SELECT text_digest FROM raft_log WHERE idx >= $1) \
-         AND digest NOT IN (SELECT text_digest FROM raft_log WHERE idx < $1 AND text_digest IS NOT NULL)",
+         AND digest NOT IN (SELECT text_digest FROM raft_log WHERE idx < $1 AND text_digest IS NOT NULL) \
+         AND NOT EXISTS (SELECT 1 FROM command WHERE text_digest = public_text.digest)",
     )
     .bind(to_sql(from))
     .execute(&mut *db)

@@ -4,20 +4,27 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use comity_core::canonical::Hex32;
 use openraft::storage::IOFlushed;
-use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection as _, Row as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::commands::{self, Purged};
 use super::recent::entry_bytes;
-use super::{State, lock, rows};
-use crate::types::{Entry, LogId, TypeConfig, Vote};
+use super::{Leaves, State, lock, rows};
+use crate::types::{Command, Entry, LogId, TypeConfig, Vote};
 
 /// How many bytes of entries go into one transaction.
 const BATCH_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How long the committed position may wait for something else to be written.
 const COMMITTED_DELAY: Duration = Duration::from_millis(100);
+/// How many entries are purged in one transaction, so that nobody waits long behind it.
+const PURGE_MAX_ENTRIES: u64 = 256;
+/// How long a reader may keep an erased text from leaving the write-ahead log, before it is tried again.
+const CHECKPOINT_BUSY_TIMEOUT_MS: u32 = 100;
+const BUSY_TIMEOUT_MS: u32 = 5_000;
 
 type Done = oneshot::Sender<io::Result<()>>;
 
@@ -37,6 +44,29 @@ pub(super) enum Write {
     },
     /// The committed position has moved; it is in the shared state.
     Committed,
+    /// The log's beginning may go, little by little; at once where somebody waits for it.
+    Purge {
+        upto: LogId,
+        done: Option<Done>,
+    },
+    /// Commands of a snapshot that is being pulled, from leaf `first` on.
+    Stage {
+        first: u64,
+        commands: Vec<Command>,
+        done: Done,
+    },
+    /// What was pulled is not used.
+    ClearStaged(Done),
+    /// The leaves from `staged_from` on were staged.
+    Install {
+        snapshot: Purged,
+        staged_from: u64,
+        done: Done,
+    },
+    Erase {
+        digest: Hex32,
+        done: Done,
+    },
     Close(Done),
 }
 
@@ -44,6 +74,7 @@ impl Write {
     fn bytes(&self) -> usize {
         match self {
             Self::Append { entries, .. } => entries.iter().map(entry_bytes).sum(),
+            Self::Stage { commands, .. } => commands.iter().map(Command::size_bytes).sum(),
             _ => 0,
         }
     }
@@ -52,18 +83,24 @@ impl Write {
         match self {
             Self::Append { done, .. } => done.io_completed(result),
             // Whoever does not wait any more does not need the answer.
-            Self::Vote { done, .. } | Self::Truncate { done, .. } | Self::Close(done) => drop(done.send(result)),
-            Self::Committed => {}
+            Self::Vote { done, .. }
+            | Self::Truncate { done, .. }
+            | Self::Purge { done: Some(done), .. }
+            | Self::Stage { done, .. }
+            | Self::ClearStaged(done)
+            | Self::Install { done, .. }
+            | Self::Erase { done, .. }
+            | Self::Close(done) => drop(done.send(result)),
+            Self::Committed | Self::Purge { done: None, .. } => {}
         }
     }
 }
 
-pub(super) async fn run(db: SqliteConnection, mut queue: mpsc::Receiver<Write>, state: Arc<Mutex<State>>) {
-    let end = lock(&state).end();
-    let mut writer = Writer { db, state, end, committed: None, failed: None };
+pub(super) async fn run(mut writer: Writer, mut queue: mpsc::Receiver<Write>) {
     let mut committed_due: Option<Instant> = None;
     loop {
-        let next = match committed_due {
+        let due = if writer.has_more() { Some(Instant::now()) } else { committed_due };
+        let next = match due {
             Some(due) => tokio::time::timeout_at(due, queue.recv()).await,
             None => Ok(queue.recv().await),
         };
@@ -97,9 +134,15 @@ pub(super) async fn run(db: SqliteConnection, mut queue: mpsc::Receiver<Write>, 
     }
 }
 
-struct Writer {
+pub(super) struct Writer {
     db: SqliteConnection,
     state: Arc<Mutex<State>>,
+    leaves: Leaves,
+    /// Up to where the log is purged on the disk, and up to where it may be.
+    purged: Option<Purged>,
+    purge_upto: Option<LogId>,
+    /// A text was erased that may still stand in the write-ahead log.
+    checkpoint_due: bool,
     /// One past the last entry on the disk.
     end: u64,
     /// The committed position on the disk.
@@ -109,25 +152,60 @@ struct Writer {
 }
 
 impl Writer {
+    pub(super) fn new(db: SqliteConnection, state: Arc<Mutex<State>>, leaves: Leaves, purged: Option<Purged>) -> Self {
+        let end = lock(&state).end();
+        let (purge_upto, checkpoint_due, committed, failed) = (None, false, None, None);
+        Self { db, state, leaves, purged, purge_upto, checkpoint_due, end, committed, failed }
+    }
+
+    /// Whether there is something to do besides what is asked next.
+    fn has_more(&self) -> bool {
+        self.failed.is_none() && self.purge_upto.is_some()
+    }
+
     async fn write(&mut self, batch: &[Write]) -> io::Result<()> {
         if let Some(error) = &self.failed {
             return Err(clone(error));
         }
-        match self.transaction(batch).await {
-            Ok(()) => {
-                lock(&self.state).recent.durable(self.end);
-                Ok(())
+        // INVARIANT: whoever reads the log from the file meanwhile is told that its beginning may have gone.
+        let purges = |write: &Write| matches!(write, Write::Purge { .. } | Write::Install { .. });
+        let cutting = self.purge_upto.is_some() || batch.iter().any(purges);
+        lock(&self.state).cutting += u32::from(cutting);
+        let result = self.transaction(batch).await;
+        {
+            let mut state = lock(&self.state);
+            if result.is_ok() {
+                if let Some(purged) = self.purged.as_ref().filter(|_| cutting) {
+                    self.leaves.purged(purged.commands, purged.end());
+                    state.purged(purged.last);
+                }
+                state.recent.durable(self.end);
             }
-            Err(error) => {
-                tracing::error!(%error, "consensus.db cannot be written: this node takes no further part until it is restarted");
-                self.failed = Some(clone(&error));
-                Err(error)
-            }
+            state.cutting -= u32::from(cutting);
+            state.cuts += u64::from(cutting);
         }
+        if let Err(error) = &result {
+            tracing::error!(%error, "consensus.db cannot be written: this node takes no further part until it is restarted");
+            self.failed = Some(clone(error));
+            return result;
+        }
+        self.checkpoint_due |= batch.iter().any(|write| matches!(write, Write::Erase { .. }));
+        if self.checkpoint_due {
+            // What is asked is done already: it is only tried again with what is written next.
+            self.checkpoint_due = match checkpoint(&mut self.db).await {
+                Ok(emptied) => !emptied,
+                Err(error) => {
+                    tracing::warn!(%error, "the write-ahead log of consensus.db could not be emptied");
+                    true
+                }
+            };
+        }
+        Ok(())
     }
 
     async fn transaction(&mut self, batch: &[Write]) -> io::Result<()> {
         let (db, mut end) = (&mut self.db, self.end);
+        let (mut purged, mut purge_upto) = (self.purged.clone(), self.purge_upto);
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *db).await.map_err(rows::failed)?;
         let mut at = 0;
         while let Some(write) = batch.get(at) {
@@ -148,11 +226,33 @@ impl Writer {
                     rows::truncate(&mut *db, *from).await?;
                     end = end.min(*from);
                 }
+                Write::Purge { upto, done: None } => purge_upto = Some(*upto),
+                Write::Purge { upto, done: Some(_) } => {
+                    purged = Some(commands::purge(&mut *db, purged.as_ref(), upto, u64::MAX, &self.leaves).await?);
+                    end = end.max(upto.index + 1);
+                }
+                Write::Stage { first, commands, .. } => commands::stage(&mut *db, *first, commands).await?,
+                Write::ClearStaged(_) => commands::clear_staged(&mut *db).await?,
+                Write::Install { snapshot, staged_from, .. } => {
+                    commands::install(&mut *db, snapshot, *staged_from, &self.leaves).await?;
+                    end = end.max(snapshot.end());
+                    purged = Some(snapshot.clone());
+                }
+                Write::Erase { digest, .. } => commands::erase(&mut *db, *digest).await?,
                 Write::Committed | Write::Close(_) => {}
             }
         }
+        let reached =
+            |purged: &Option<Purged>, upto: &LogId| purged.as_ref().is_some_and(|p| p.last.index >= upto.index);
+        if let Some(upto) = purge_upto.take_if(|upto| !reached(&purged, upto)) {
+            let step = commands::purge(&mut *db, purged.as_ref(), &upto, PURGE_MAX_ENTRIES, &self.leaves).await?;
+            purged = Some(step);
+            purge_upto = Some(upto).filter(|upto| !reached(&purged, upto));
+        } else {
+            purge_upto = None;
+        }
         // INVARIANT: never beyond what this transaction makes durable, or the next start would look for entries that a crash
-        // took.
+        // took. It goes with whatever is written, so that a text that is erased after a commit is gone only together with it.
         let committed = lock(&self.state).committed.filter(|id| id.index < end && Some(*id) != self.committed);
         if let Some(committed) = &committed {
             rows::save_committed(&mut *db, committed).await?;
@@ -160,8 +260,18 @@ impl Writer {
         sqlx::raw_sql("COMMIT").execute(&mut *db).await.map_err(rows::failed)?;
         self.end = end;
         self.committed = committed.or(self.committed);
+        (self.purged, self.purge_upto) = (purged, purge_upto);
         Ok(())
     }
+}
+
+/// Empties the write-ahead log, in which erased texts would stand until it is overwritten. Answers whether it is empty.
+async fn checkpoint(db: &mut SqliteConnection) -> io::Result<bool> {
+    let busy = |milliseconds: u32| sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {milliseconds}"));
+    sqlx::query(busy(CHECKPOINT_BUSY_TIMEOUT_MS)).execute(&mut *db).await.map_err(rows::failed)?;
+    let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *db).await.map_err(rows::failed)?;
+    sqlx::query(busy(BUSY_TIMEOUT_MS)).execute(&mut *db).await.map_err(rows::failed)?;
+    Ok(row.try_get::<i64, _>(0).map_err(rows::failed)? == 0)
 }
 
 fn clone(error: &io::Error) -> io::Error {

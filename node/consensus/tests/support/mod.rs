@@ -1,6 +1,8 @@
 //! Several nodes in one process, over real sockets, real TLS and real files.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub(crate) mod fake;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -9,8 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use comity_consensus::{Consensus, ConsensusConfig, OpenError, OpenLogError, Timing};
+use comity_consensus::{Consensus, ConsensusConfig, OpenError, OpenLogError, Timing, Tuning};
+use comity_core::canonical::Hex32;
 use comity_core::genesis::Genesis;
+use comity_core::list::ListState;
 use comity_core::testing::{Federation, members};
 use comity_core::{MemberId, Role, Timestamp};
 use comity_identity::pki::{AUTHORITY_VALID_DAYS, Authority, days};
@@ -19,6 +23,7 @@ use comity_identity::{
     Acceptor, AcceptorLimits, Connection, ConnectorLimits, Credentials, Expectation, MemberConnector, Peer,
     SharedTrust, TrustStore,
 };
+use comity_proto::v1::consensus_service_server::{ConsensusService, ConsensusServiceServer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
@@ -37,18 +42,29 @@ pub(crate) struct World {
     pub(crate) trust: SharedTrust,
     pub(crate) authorities: BTreeMap<MemberId, Authority>,
     pub(crate) folder: tempfile::TempDir,
+    pub(crate) tuning: Tuning,
 }
 
 /// A member's running node, on threads of its own so that it can be killed.
 pub(crate) struct Node {
     pub(crate) consensus: Consensus,
-    runtime: Option<Runtime>,
+    _running: Running,
 }
 
-impl Drop for Node {
+/// Threads that stop, wherever their tasks are, when this is dropped.
+pub(crate) struct Running(Option<Runtime>);
+
+impl Running {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        Self(Some(runtime))
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
         // A runtime that is dropped within another panics.
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -109,7 +125,7 @@ impl World {
         });
         let anchors: Vec<_> = authorities.values().map(Authority::anchors).collect();
         let trust = SharedTrust::new(TrustStore::new(&anchors).unwrap());
-        Self { federation, trust, authorities, folder: tempfile::tempdir().unwrap() }
+        Self { federation, trust, authorities, folder: tempfile::tempdir().unwrap(), tuning: Tuning::default() }
     }
 
     pub(crate) fn folder(&self, member: MemberId) -> PathBuf {
@@ -129,6 +145,7 @@ impl World {
             credentials: self.credentials(member, Role::Node),
             trust: self.trust.clone(),
             timing: Timing { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 1_000 },
+            tuning: self.tuning,
         }
     }
 
@@ -144,25 +161,26 @@ impl World {
         let tls =
             server_config(&self.credentials(member, Role::Node), self.trust.clone(), Expectation::peers()).unwrap();
         let trust = self.trust.clone();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let started = runtime.spawn(async move {
+        let running = Running::new();
+        let started = running.0.as_ref().unwrap().spawn(async move {
             let consensus = open(config).await?;
-            let listener = listen(&endpoint);
-            let (acceptor, _refused) =
-                Acceptor::start(listener, tls, trust, AcceptorLimits::default(), CancellationToken::new());
-            let server = Server::builder().add_service(consensus.service().into_server());
-            tokio::spawn(server.serve_with_incoming(acceptor.map(|c| Ok::<_, io::Error>(Served(c)))));
+            serve(&endpoint, tls, trust, consensus.service().into_server());
             consensus.start().await?;
-            Ok(consensus)
+            Ok::<_, OpenError>(consensus)
         });
-        let started = started.await.unwrap();
-        match started {
-            Ok(consensus) => Ok(Node { consensus, runtime: Some(runtime) }),
-            Err(error) => {
-                runtime.shutdown_background();
-                Err(error)
-            }
-        }
+        Ok(Node { consensus: started.await.unwrap()?, _running: running })
+    }
+
+    /// Opens a member's peer port for something that is no node of ours, until what is returned is dropped.
+    pub(crate) fn serve<S: ConsensusService>(&self, member: MemberId, service: S) -> Running {
+        let endpoint = self.federation.genesis.member(member).unwrap().endpoint.clone();
+        let tls =
+            server_config(&self.credentials(member, Role::Node), self.trust.clone(), Expectation::peers()).unwrap();
+        let running = Running::new();
+        let _entered = running.0.as_ref().unwrap().enter();
+        serve(&endpoint, tls, self.trust.clone(), ConsensusServiceServer::new(service));
+        drop(_entered);
+        running
     }
 
     /// A channel to a member's node, from any identity.
@@ -173,6 +191,18 @@ impl World {
         let endpoint = &self.federation.genesis.member(to).unwrap().endpoint;
         Endpoint::from_shared(format!("http://{endpoint}")).unwrap().connect_with_connector_lazy(connector)
     }
+}
+
+fn serve<S: ConsensusService>(
+    endpoint: &str,
+    tls: Arc<rustls::ServerConfig>,
+    trust: SharedTrust,
+    service: ConsensusServiceServer<S>,
+) {
+    let (acceptor, _refused) =
+        Acceptor::start(listen(endpoint), tls, trust, AcceptorLimits::default(), CancellationToken::new());
+    let server = Server::builder().add_service(service);
+    tokio::spawn(server.serve_with_incoming(acceptor.map(|c| Ok::<_, io::Error>(Served(c)))));
 }
 
 /// Opens it, waiting a moment for a killed predecessor to let go of its file.
@@ -216,4 +246,36 @@ pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
         assert!(started.elapsed() < Duration::from_secs(20), "{what}: not within 20 s");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What two states that are the same have in common.
+pub(crate) fn heads(list: &ListState) -> (u64, Hex32, u64, Hex32, usize) {
+    let (commands, public) = (list.commands(), list.public_log());
+    (commands.size(), commands.root(), public.size(), public.root(), list.entry_count())
+}
+
+pub(crate) async fn start_all(world: &World) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for member in world.federation.voters() {
+        nodes.push(world.start(member).await);
+    }
+    nodes
+}
+
+pub(crate) async fn same_everywhere(nodes: &[Node]) {
+    until("every node holds the same list", || {
+        let all: Vec<_> = nodes.iter().map(|node| node.consensus.read(heads)).collect();
+        all.windows(2).all(|pair| pair[0] == pair[1])
+    })
+    .await;
+}
+
+pub(crate) async fn leader(nodes: &[Node]) -> usize {
+    let place = |nodes: &[Node]| {
+        let named = nodes.iter().find_map(|node| node.consensus.status().leader)?;
+        let leads = nodes.iter().position(|node| node.consensus.member() == named)?;
+        nodes[leads].consensus.status().quorum_age_ms.filter(|age| *age < 2_000).map(|_| leads)
+    };
+    until("somebody leads", || place(nodes).is_some()).await;
+    place(nodes).unwrap()
 }
