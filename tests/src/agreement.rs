@@ -35,10 +35,13 @@ pub async fn reached(federation: &Federation, patience: Duration) -> Result<Agre
     let nodes = federation.seats.iter().map(|seat| Reader::at(federation, seat)).collect::<Result<Vec<_>, _>>()?;
     loop {
         let seen = match settled(&nodes).await {
-            Ok(()) => match exported(&nodes, federation).await? {
-                Ok((commands, entries)) => return Ok(Agreement { commands, entries, healed_after: begin.elapsed() }),
-                Err(difference) => difference,
-            },
+            Ok(()) => {
+                let healed_after = begin.elapsed();
+                match exported(&nodes, federation).await? {
+                    Ok((commands, entries)) => return Ok(Agreement { commands, entries, healed_after }),
+                    Err(difference) => difference,
+                }
+            }
             Err(difference) => difference,
         };
         if begin.elapsed() > patience {

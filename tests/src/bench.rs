@@ -37,7 +37,7 @@ enum Bench {
     ///
     /// A case is the number of entries: 10000, 100000. Rows say what each tenth of the growth was like, then what it takes to
     /// start a node with that history and one with nothing; for those, an operation is a command that the node then holds.
-    ListGrow(Options),
+    ListGrow(list_grow::GrowOptions),
 }
 
 /// What every benchmark takes.
@@ -73,9 +73,9 @@ pub fn main_with(arguments: Vec<OsString>) -> ExitCode {
             let rows = runtime.block_on(list_commit::run(&options));
             (options, rows.map(|rows| (rows, Vec::new())))
         }
-        Bench::ListGrow(options) => {
-            let rows = runtime.block_on(list_grow::run(&options));
-            (options, rows.map(|rows| (rows, Vec::new())))
+        Bench::ListGrow(grow) => {
+            let rows = runtime.block_on(list_grow::run(&grow));
+            (grow.options, rows.map(|rows| (rows, Vec::new())))
         }
         Bench::CompareEtcd(options) => {
             let measured = runtime.block_on(compare_etcd::run(&options));

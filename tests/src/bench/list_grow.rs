@@ -2,6 +2,10 @@
 //!
 //! A federation of four, three of whose nodes run, lists entry after entry the real way: one command tables, two votes list
 //! (quorum 1 of 2). Then a node is started again with that history, and the fourth, which has never run, is started empty.
+//!
+//! A history too long for that is loaded: `--fixture` writes it into the databases of the three before they start.
+
+mod fixture;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +31,10 @@ const MEMBERS: [&str; 4] = ["FR", "DE", "CA", "GB"];
 const LATE: usize = 3;
 /// How many entries, where no case is named.
 const CASES: [u64; 2] = [10_000, 100_000];
+/// More entries than this are not listed the real way within an hour.
+const REAL_MAX: u64 = 200_000;
+/// Entries that are listed the real way upon a fixture.
+const UPON_FIXTURE: u64 = 1_000;
 const PARTS: u64 = 10;
 const CLIENTS: usize = 64;
 const CONNECTIONS: usize = 4;
@@ -36,8 +44,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const START_PATIENCE: Duration = Duration::from_secs(1_800);
 const POLL: Duration = Duration::from_millis(20);
 
+/// What `list-grow` takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct GrowOptions {
+    #[command(flatten)]
+    pub(super) options: Options,
+    /// Write the history into the nodes' databases instead of listing entry after entry; for 1000000
+    #[arg(long)]
+    fixture: bool,
+}
+
 /// Runs the cases, each on a federation of its own.
-pub(super) async fn run(options: &Options) -> Result<Vec<Row>, Problem> {
+pub(super) async fn run(GrowOptions { options, fixture }: &GrowOptions) -> Result<Vec<Row>, Problem> {
     let cases = match &options.case {
         Some(case) => vec![case.parse().map_err(|_| format!("--case {case}: expected a number of entries"))?],
         None => CASES.to_vec(),
@@ -48,35 +66,69 @@ pub(super) async fn run(options: &Options) -> Result<Vec<Row>, Problem> {
         // As ministries would run it: every setting at its default.
         let plan = Plan { settings: String::new(), ..plan(&MEMBERS, "quorum(1/2)")? };
         let mut federation = lay_out(folder.path(), &plan, std::env::current_exe()?)?;
-        let measured = case(&mut federation, entries).await;
+        let measured = if *fixture {
+            loaded(&mut federation, entries).await
+        } else if entries > REAL_MAX {
+            Err(format!("--case {entries}: more than {REAL_MAX} entries take --fixture").into())
+        } else {
+            listed(&mut federation, entries).await
+        };
         federation.shut_down(Duration::from_secs(30)).await;
         rows.extend(measured?);
     }
     Ok(rows)
 }
 
-async fn case(federation: &mut Federation, entries: u64) -> Result<Vec<Row>, Problem> {
-    for seat in (0..MEMBERS.len()).filter(|seat| *seat != LATE) {
-        federation.spawn(seat)?;
-    }
-    for seat in (0..MEMBERS.len()).filter(|seat| *seat != LATE) {
-        federation.wait_serving(seat, START_PATIENCE).await?;
-    }
+fn early() -> impl Iterator<Item = usize> {
+    (0..MEMBERS.len()).filter(|seat| *seat != LATE)
+}
+
+/// Entries that are listed the real way.
+async fn listed(federation: &mut Federation, entries: u64) -> Result<Vec<Row>, Problem> {
+    start_early(federation).await?;
     let mut rows = Vec::new();
     for part in 1..=PARTS {
         note(&format!("list-grow: {entries} entries, part {part} of {PARTS}"));
         let taken = grow(federation, entries / PARTS).await?;
         rows.push(taken.row("list-grow", format!("{entries}: {part}/{PARTS}"), &Watched::nodes(federation)));
     }
+    rows.extend(starts(federation, entries).await?);
+    Ok(rows)
+}
+
+/// Entries that are loaded, and a few more listed upon them.
+async fn loaded(federation: &mut Federation, entries: u64) -> Result<Vec<Row>, Problem> {
+    let seats: Vec<usize> = early().collect();
+    fixture::load(federation, &seats, entries).await?;
+    note(&format!("list-grow: {entries} entries, the nodes start"));
+    start_early(federation).await?;
+    let taken = grow(federation, UPON_FIXTURE).await?;
+    let mut rows = vec![taken.row("list-grow", format!("{entries}: upon them"), &Watched::nodes(federation))];
+    rows.extend(starts(federation, entries).await?);
+    Ok(rows)
+}
+
+async fn start_early(federation: &mut Federation) -> Result<(), Problem> {
+    for seat in early() {
+        federation.spawn(seat)?;
+    }
+    for seat in early() {
+        federation.wait_serving(seat, START_PATIENCE).await?;
+    }
+    Ok(())
+}
+
+/// A node starts with what it has, and one with nothing.
+async fn starts(federation: &mut Federation, entries: u64) -> Result<Vec<Row>, Problem> {
     let leader = leader(federation).await?;
     let again = federation.seats.iter().position(|seat| seat.member != leader).ok_or("a federation of one")?;
     let commands = commands(federation, again).await?;
     note(&format!("list-grow: {entries} entries, a node starts again"));
     federation.stop(again, Duration::from_secs(30)).await;
-    rows.push(start(federation, again, commands, format!("{entries}: started again")).await?);
+    let with_it = start(federation, again, commands, format!("{entries}: started again")).await?;
     note(&format!("list-grow: {entries} entries, an empty node starts"));
-    rows.push(start(federation, LATE, commands, format!("{entries}: started empty")).await?);
-    Ok(rows)
+    let empty = start(federation, LATE, commands, format!("{entries}: started empty")).await?;
+    Ok(vec![with_it, empty])
 }
 
 /// Lists so many entries.
