@@ -1,6 +1,10 @@
 //! Benchmarks: what they have in common.
 
+mod compare_etcd;
+mod etcd;
 mod list_commit;
+mod list_grow;
+mod measure;
 mod process;
 mod reference;
 mod report;
@@ -25,6 +29,15 @@ enum Bench {
     ///
     /// A case is the number of clients: 1, 16, 64, 256.
     ListCommit(Options),
+    /// list-commit beside etcd's puts, by turns in one run; without etcd, list-commit alone
+    ///
+    /// A case is the number of clients: 1, 16, 64, 256. Needs an `etcd` to run, as Debian's package etcd-server has it.
+    CompareEtcd(Options),
+    /// Thousands of entries listed the real way: commits over the growth, start-up, an empty node's start, memory, disk
+    ///
+    /// A case is the number of entries: 10000, 100000. Rows say what each tenth of the growth was like, then what it takes to
+    /// start a node with that history and one with nothing; for those, an operation is a command that the node then holds.
+    ListGrow(list_grow::GrowOptions),
 }
 
 /// What every benchmark takes.
@@ -55,9 +68,22 @@ pub fn main_with(arguments: Vec<OsString>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.to_string()),
     };
-    let Bench::ListCommit(options) = line.bench;
-    match runtime.block_on(list_commit::run(&options)) {
-        Ok(rows) => match report::write(&rows, options.json.as_deref()) {
+    let (options, measured) = match line.bench {
+        Bench::ListCommit(options) => {
+            let rows = runtime.block_on(list_commit::run(&options));
+            (options, rows.map(|rows| (rows, Vec::new())))
+        }
+        Bench::ListGrow(grow) => {
+            let rows = runtime.block_on(list_grow::run(&grow));
+            (grow.options, rows.map(|rows| (rows, Vec::new())))
+        }
+        Bench::CompareEtcd(options) => {
+            let measured = runtime.block_on(compare_etcd::run(&options));
+            (options, measured)
+        }
+    };
+    match measured {
+        Ok((rows, lines)) => match report::write(&rows, &lines, options.json.as_deref()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error.to_string()),
         },
@@ -69,6 +95,3 @@ fn failed(problem: &str) -> ExitCode {
     report::note(&format!("error: {problem}"));
     ExitCode::FAILURE
 }
-
-/// Whatever stops a benchmark.
-type BenchError = Box<dyn std::error::Error + Send + Sync>;

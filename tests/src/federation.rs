@@ -1,5 +1,6 @@
 //! Federations for tests and benchmarks.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use comity_cli::NODE_PROCESS;
@@ -12,6 +13,8 @@ use comity_identity::{
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::Problem;
 
 /// A plan of members with a rule, and settings that make nodes brisk.
 pub fn plan(members: &[&str], rule: &str) -> Result<Plan, String> {
@@ -41,15 +44,39 @@ pub async fn dial(
     address: &str,
     to: MemberId,
     certificate: &Path,
-) -> Result<Channel, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Channel, Problem> {
+    let (endpoint, connector) = way(federation, address, to, certificate)?;
+    Ok(endpoint.connect_with_connector(connector).await?)
+}
+
+/// As [`dial`], but connects when it is used, and again when the connection broke.
+///
+/// # Errors
+/// Says what was missing.
+pub fn dial_lazily(
+    federation: &Federation,
+    address: &str,
+    to: MemberId,
+    certificate: &Path,
+) -> Result<Channel, Problem> {
+    let (endpoint, connector) = way(federation, address, to, certificate)?;
+    Ok(endpoint.connect_with_connector_lazy(connector))
+}
+
+fn way(
+    federation: &Federation,
+    address: &str,
+    to: MemberId,
+    certificate: &Path,
+) -> Result<(Endpoint, MemberConnector), Problem> {
     let credentials = Credentials::load(&certificate.with_extension("pem"), &certificate.with_extension("key"))?;
     let anchors = federation.genesis.members().values().map(anchors).collect::<Result<Vec<_>, _>>()?;
     let trust = SharedTrust::new(TrustStore::new(&anchors)?);
     let connector = MemberConnector::new(&credentials, trust, Expectation::node_of(to), ConnectorLimits::default())?;
-    Ok(Endpoint::from_shared(format!("http://{address}"))?.connect_with_connector(connector).await?)
+    Ok((Endpoint::from_shared(format!("http://{address}"))?, connector))
 }
 
-fn anchors(member: &RosterMember) -> Result<MemberAnchors, Box<dyn std::error::Error + Send + Sync>> {
+fn anchors(member: &RosterMember) -> Result<MemberAnchors, Problem> {
     let mut roots_der = Vec::new();
     for pem in &member.roots_pem {
         roots_der.push(CertificateDer::from_pem_slice(pem.as_bytes())?.to_vec());
@@ -60,4 +87,13 @@ fn anchors(member: &RosterMember) -> Result<MemberAnchors, Box<dyn std::error::E
 /// The certificate file of one of a member's people or nodes, without its ending.
 pub fn certificate(federation: &Federation, member: &str, role: Role, name: &str) -> PathBuf {
     federation.folder.join(member.to_ascii_lowercase()).join(format!("{role}-{name}"))
+}
+
+/// Ports of 127.0.0.1 that nobody listens on now. Held together while they are picked, so that no two are the same.
+///
+/// # Errors
+/// There are none.
+pub fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
+    let sockets = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
+    sockets.iter().map(|socket| socket.local_addr().map(|address| address.port())).collect()
 }

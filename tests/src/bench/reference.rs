@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 
-use super::BenchError;
 use super::report::{Row, percentile};
+use crate::Problem;
 
 /// How long each reference is measured.
 const LENGTH: Duration = Duration::from_secs(1);
 
 /// Strict Ed25519 verifications on one core, and 4 KiB appends with fdatasync.
-pub(super) fn rows() -> Result<Vec<Row>, BenchError> {
+pub(super) fn rows() -> Result<Vec<Row>, Problem> {
     let key = SigningKey::from_bytes(&[7; 32]);
     let message = [0; 512];
     let signature = key.sign(&message);
@@ -26,7 +26,7 @@ pub(super) fn rows() -> Result<Vec<Row>, BenchError> {
     Ok(vec![verify, sync])
 }
 
-fn measure(case: &str, mut operation: impl FnMut() -> Result<(), BenchError>) -> Result<Row, BenchError> {
+fn measure(case: &str, mut operation: impl FnMut() -> Result<(), Problem>) -> Result<Row, Problem> {
     let begin = Instant::now();
     let mut latencies = Vec::new();
     while begin.elapsed() < LENGTH {
@@ -44,6 +44,7 @@ fn measure(case: &str, mut operation: impl FnMut() -> Result<(), BenchError>) ->
         p99_us: percentile(&latencies, 0.99),
         cpu_us_op: 0.0,
         rss_mb: 0.0,
+        disk_mb: 0.0,
         operations: latencies.len() as u64,
         seconds,
     })

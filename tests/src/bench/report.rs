@@ -23,6 +23,8 @@ pub(super) struct Row {
     pub(super) cpu_us_op: f64,
     /// The most memory that one node has had resident, in MiB.
     pub(super) rss_mb: f64,
+    /// The largest database of the replicated list on one node at the end, in MiB; 0 where there is none.
+    pub(super) disk_mb: f64,
     /// Operations measured.
     pub(super) operations: u64,
     /// For how long, in seconds.
@@ -40,12 +42,16 @@ pub(super) fn percentile(sorted: &[u64], share: f64) -> u64 {
     sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
 }
 
-/// Writes the rows.
+/// Writes the rows, and lines for people after the table.
 ///
 /// # Errors
 /// The file or stream cannot be written.
-pub(super) fn write(rows: &[Row], json: Option<&Path>) -> std::io::Result<()> {
-    let table = table(rows);
+pub(super) fn write(rows: &[Row], lines: &[String], json: Option<&Path>) -> std::io::Result<()> {
+    let mut table = table(rows).to_string();
+    for line in lines {
+        table.push('\n');
+        table.push_str(line);
+    }
     match json {
         None => writeln!(std::io::stdout(), "{table}"),
         Some(path) => {
@@ -66,7 +72,17 @@ pub(super) fn write(rows: &[Row], json: Option<&Path>) -> std::io::Result<()> {
 fn table(rows: &[Row]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["bench", "case", "per second", "p50 ms", "p99 ms", "cpu us/op", "node MiB", "operations"]);
+    table.set_header([
+        "bench",
+        "case",
+        "per second",
+        "p50 ms",
+        "p99 ms",
+        "cpu us/op",
+        "node MiB",
+        "disk MiB",
+        "operations",
+    ]);
     for row in rows {
         table.add_row([
             row.bench.to_owned(),
@@ -76,6 +92,7 @@ fn table(rows: &[Row]) -> Table {
             format!("{:.2}", row.p99_us as f64 / 1000.0),
             format!("{:.0}", row.cpu_us_op),
             format!("{:.0}", row.rss_mb),
+            format!("{:.0}", row.disk_mb),
             row.operations.to_string(),
         ]);
     }

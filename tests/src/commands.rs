@@ -1,0 +1,125 @@
+//! Commands for campaigns and benchmarks, signed: the one place here that knows what a command is made of.
+
+use comity_cli::demo::federation::Federation;
+use comity_core::canonical::Hex32;
+use comity_core::list::{BallotId, Choice, Command, CommandId, PublicText, TableProposal, Vote};
+use comity_core::{MemberId, RecordId, RecordKind};
+use comity_identity::{SigningKeyError, SigningKeyFile};
+use comity_proto::v1;
+use ed25519_dalek::SigningKey;
+
+use crate::seed::Dice;
+
+/// A command, signed and ready to be handed in, as often as it takes.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// Its id.
+    pub id: CommandId,
+    /// What it tables, or decides on.
+    pub ballot: BallotId,
+    /// Its exact text.
+    pub envelope: Vec<u8>,
+    /// The public part, beside one that tables.
+    pub text: Option<PublicText>,
+}
+
+impl Signed {
+    fn new(command: &Command, key: &SigningKey, ballot: BallotId, text: Option<PublicText>) -> Self {
+        Self { id: command.id(), ballot, envelope: command.sign(key).to_bytes(), text }
+    }
+
+    /// As it is handed in.
+    pub fn to_wire(&self) -> v1::RaftCommand {
+        let public_text = self.text.clone().map(|t| v1::PublicText { salt: t.salt.0.to_vec(), text: t.bytes });
+        v1::RaftCommand { envelope: self.envelope.clone(), public_text }
+    }
+}
+
+/// A federation's members with their decision keys.
+#[derive(Debug, Clone)]
+pub struct Authors {
+    federation: Hex32,
+    members: Vec<(MemberId, SigningKey)>,
+    public_part: Vec<u8>,
+}
+
+impl Authors {
+    /// The members of a federation that was laid out.
+    ///
+    /// # Errors
+    /// A key cannot be read.
+    pub fn of(federation: &Federation) -> Result<Self, SigningKeyError> {
+        let mut members = Vec::new();
+        for seat in &federation.seats {
+            let key = SigningKeyFile::load(&seat.folder.join("signing-decision.key"))?;
+            members.push((seat.member, key.signing_key().clone()));
+        }
+        Ok(Self { federation: federation.genesis.federation(), members, public_part: public_part() })
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The `n`-th member, counted round and round.
+    pub fn member(&self, n: usize) -> Option<MemberId> {
+        self.author(n).map(|(member, _)| *member)
+    }
+
+    fn author(&self, n: usize) -> Option<&(MemberId, SigningKey)> {
+        self.members.get(n.checked_rem(self.members.len())?)
+    }
+
+    /// The `n`-th member lays an invented proposal before the members.
+    pub fn table(&self, n: usize, dice: &mut Dice) -> Option<Signed> {
+        let (member, key) = self.author(n)?;
+        let text = PublicText { salt: Hex32(dice.bytes()), bytes: self.public_part.clone() };
+        let command = Command::Table(TableProposal {
+            federation: self.federation,
+            command_id: CommandId::new(dice.bytes()),
+            member: *member,
+            proposal: RecordId::new(*member, RecordKind::Proposal, dice.bytes()),
+            public_part: text.digest(),
+            commitments: vec![Hex32(dice.bytes()), Hex32(dice.bytes())],
+        });
+        let ballot = Hex32(comity_core::sha256(&command.to_payload()));
+        Some(Signed::new(&command, key, ballot, Some(text)))
+    }
+
+    /// The `n`-th member votes.
+    pub fn vote(&self, n: usize, ballot: BallotId, choice: Choice, dice: &mut Dice) -> Option<Signed> {
+        let (member, key) = self.author(n)?;
+        let command = Command::Vote(Vote {
+            federation: self.federation,
+            command_id: CommandId::new(dice.bytes()),
+            member: *member,
+            ballot,
+            choice,
+            replaces: None,
+            reason: None,
+        });
+        Some(Signed::new(&command, key, ballot, None))
+    }
+}
+
+/// Whether an envelope is one that nodes write of their own accord: an attestation of time.
+pub fn is_of_a_node(envelope: &str) -> bool {
+    envelope.contains("vnd.comity.list.attest-time.")
+}
+
+/// An invented subject of the usual size: about a kilobyte.
+fn public_part() -> Vec<u8> {
+    let statement = "The subject procured precursors for the programme through companies abroad. ".repeat(10);
+    serde_json::json!({
+        "subject": {
+            "kind": "person",
+            "names": [{"full": "EXAMPLE, Invented", "kind": "primary"}, {"full": "EXEMPLE, Inventé"}],
+            "birth_dates": ["1961", "1960~"],
+            "identifiers": [{"kind": "passport", "value": "X0000000", "country": "SY"}]
+        },
+        "statement_of_case": statement,
+    })
+    .to_string()
+    .into_bytes()
+}
