@@ -2,7 +2,7 @@
 
 use comity_cli::demo::federation::Federation;
 use comity_core::canonical::Hex32;
-use comity_core::list::{BallotId, Choice, Command, CommandId, PublicText, TableProposal, Vote};
+use comity_core::list::{BallotId, Choice, Command, CommandId, Motion, PublicText, Table, Vote};
 use comity_core::{MemberId, RecordId, RecordKind};
 use comity_identity::{SigningKeyError, SigningKeyFile};
 use comity_proto::v1;
@@ -75,11 +75,11 @@ impl Authors {
     pub fn table(&self, n: usize, dice: &mut Dice) -> Option<Signed> {
         let (member, key) = self.author(n)?;
         let text = PublicText { salt: Hex32(dice.bytes()), bytes: self.public_part.clone() };
-        let command = Command::Table(TableProposal {
+        let command = Command::Table(Table {
             federation: self.federation,
             command_id: CommandId::new(dice.bytes()),
             member: *member,
-            proposal: RecordId::new(*member, RecordKind::Proposal, dice.bytes()),
+            motion: Motion::List { proposal: RecordId::new(*member, RecordKind::Proposal, dice.bytes()) },
             public_part: text.digest(),
             commitments: vec![Hex32(dice.bytes()), Hex32(dice.bytes())],
         });
