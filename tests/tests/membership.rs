@@ -10,8 +10,9 @@ use comity_core::Role::{Admin, Approver, Operator};
 use comity_tests::federation::dial;
 use serde_json::Value;
 use support::{Field, Joined};
+use tonic::Request;
 use tonic::transport::Channel;
-use tonic::{Code, Request};
+use tonic_types::StatusExt as _;
 
 const MEMBERS: [&str; 3] = ["FR", "DE", "CA"];
 /// Within this long after the decision the connections of who is suspended have ended.
@@ -33,7 +34,7 @@ async fn invite(field: &Field) -> String {
     file
 }
 
-/// Whether a node still answers on a connection: anything that it says itself is an answer.
+/// Whether a node still answers on a connection: a refusal with a reason of its own is an answer.
 async fn is_answered(channel: &Channel) -> bool {
     let mut grpc = tonic::client::Grpc::new(channel.clone());
     if grpc.ready().await.is_err() {
@@ -42,13 +43,9 @@ async fn is_answered(channel: &Channel) -> bool {
     let mut request = Request::new(());
     request.set_timeout(Duration::from_secs(5));
     let path = "/comity.v1.PeerService/Pull".parse().unwrap();
-    let answer = grpc.unary::<(), (), _>(request, path, tonic_prost::ProstCodec::default()).await;
-    answer.is_ok_and(|_| true) || {
-        let mut again = tonic::client::Grpc::new(channel.clone());
-        let ready = again.ready().await.is_ok();
-        let path = "/comity.v1.PeerService/Pull".parse().unwrap();
-        let said = again.unary::<(), (), _>(Request::new(()), path, tonic_prost::ProstCodec::default()).await;
-        ready && said.is_err_and(|status| status.code() == Code::FailedPrecondition)
+    match grpc.unary::<(), (), _>(request, path, tonic_prost::ProstCodec::default()).await {
+        Ok(_) => true,
+        Err(status) => status.get_details_error_info().is_some_and(|info| info.reason == "OTHER_FEDERATION"),
     }
 }
 

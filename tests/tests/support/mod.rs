@@ -261,6 +261,7 @@ pub struct Joined {
     pub folder: PathBuf,
     pub desk: Desk,
     process: Child,
+    log: PathBuf,
 }
 
 impl Joined {
@@ -270,7 +271,8 @@ impl Joined {
         let ports = free_ports(3).unwrap();
         let address = |n: usize| format!("127.0.0.1:{}", ports[n]);
         let name = field.federation.genesis.federation().to_string();
-        let log = std::fs::File::create(field.federation.folder.join(format!("{member}.log"))).unwrap();
+        let log_path = field.federation.folder.join(format!("{member}.log"));
+        let log = std::fs::File::create(&log_path).unwrap();
         let process = Command::new(program())
             .args(["member", "join", invite, "--member", member, "--run"])
             .args(["--endpoint", &address(0), "--listen", &address(0), "--operator-listen", &address(1)])
@@ -281,7 +283,7 @@ impl Joined {
             .stderr(log)
             .spawn()
             .unwrap();
-        Self { member, desk: Desk::new(&folder), folder, process }
+        Self { member, desk: Desk::new(&folder), folder, process, log: log_path }
     }
 
     /// Its member.json, once it is written.
@@ -315,10 +317,13 @@ impl Joined {
 
     /// Repeats a command of its operator's until its answer is as wanted.
     pub async fn until(&self, arguments: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
-        self.desk
-            .until("what the new member waits for", &self.context(Role::Operator), arguments, wanted)
-            .await
-            .unwrap()
+        let context = self.context(Role::Operator);
+        let answer = self.desk.until("what the new member waits for", &context, arguments, wanted).await;
+        answer.unwrap_or_else(|error| {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            panic!("{error}\n{}", lines[lines.len().saturating_sub(20)..].join("\n"))
+        })
     }
 
     pub async fn vote(&self, ballot: &str) {
