@@ -16,11 +16,11 @@ use openraft::{EntryPayload, SnapshotPolicy};
 use tokio::sync::{Semaphore, watch};
 use tonic::transport::Channel;
 
-use crate::config::ConsensusConfig;
+use crate::config::{ConsensusConfig, Timing};
 use crate::guard::Guard;
 use crate::log_store::{LogOwner, LogStore, OpenLogError};
 use crate::network::PeerNetworks;
-use crate::peers::{Peers, PeersError};
+use crate::peers::{Dial, Peers, PeersError};
 use crate::server::{PeerConsensus, Proposer};
 use crate::state_machine::{Applied, Position, StateMachine};
 use crate::types::{Raft, Voters};
@@ -98,6 +98,19 @@ impl Consensus {
     /// The member does not vote, or the log is in use, damaged, or somebody else's.
     pub async fn open(config: ConsensusConfig) -> Result<Self, OpenError> {
         let ConsensusConfig { folder, genesis, member, credentials, trust, timing } = config;
+        let node = Voters::of(&genesis).node(member).ok_or(OpenError::NotAVoter(member))?;
+        let log = LogStore::open(folder, LogOwner { federation: genesis.federation(), member, node }).await?;
+        Self::assemble(genesis, member, timing, &Dial::Tls { credentials, trust }, log).await
+    }
+
+    /// Puts the parts together: around a log, with a way to dial.
+    pub(crate) async fn assemble(
+        genesis: Arc<Genesis>,
+        member: MemberId,
+        timing: Timing,
+        dial: &Dial,
+        log: LogStore,
+    ) -> Result<Self, OpenError> {
         let voters = Voters::of(&genesis);
         let node = voters.node(member).ok_or(OpenError::NotAVoter(member))?;
         let raft_config = openraft::Config {
@@ -113,9 +126,7 @@ impl Consensus {
             ..openraft::Config::default()
         };
         let raft_config = Arc::new(raft_config.validate()?);
-        let peers = Peers::new(&genesis, &voters, node, &credentials, &trust)?;
-        let owner = LogOwner { federation: genesis.federation(), member, node };
-        let log = LogStore::open(folder, owner).await?;
+        let peers = Peers::new(&genesis, &voters, node, dial)?;
         let applied = Applied::new(Arc::clone(&genesis));
         let raft = Raft::build(
             node,

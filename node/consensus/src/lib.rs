@@ -13,7 +13,10 @@ mod guard;
 mod log_store;
 mod network;
 mod peers;
+mod random;
 mod server;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod state_machine;
 mod submit;
 mod types;

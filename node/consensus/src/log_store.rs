@@ -7,7 +7,10 @@
 //! INVARIANT: the log is kept whole. There are no snapshots and nothing is purged, so every envelope stays at hand; a text can
 //! be erased without touching the log. The file is never restored from a copy: an old vote or log can split the federation.
 
+#[cfg(feature = "simulation")]
+mod memory;
 mod open;
+mod reader;
 mod recent;
 mod rows;
 mod writer;
@@ -26,15 +29,17 @@ use comity_core::list::PublicText;
 use futures::stream::{self, Stream};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend};
-use sqlx::sqlite::SqlitePool;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::types::{Entry, LogId, NodeId, TypeConfig, Vote};
 use crate::wire::{BATCH_MAX_BYTES, MAX_ENTRIES};
+use reader::Reader;
 use recent::{Recent, entry_bytes};
 use writer::Write;
 
+#[cfg(feature = "simulation")]
+pub use memory::{DiskHabits, SimulatedDisk};
 pub use open::OpenLogError;
 
 /// Whose log this is.
@@ -53,11 +58,11 @@ const QUEUE_MAX_WRITES: usize = 1_024;
 pub(crate) struct LogStore(Arc<Shared>);
 
 struct Shared {
-    reader: SqlitePool,
+    reader: Reader,
     writer: mpsc::Sender<Write>,
     state: Arc<Mutex<State>>,
     /// Locked as long as the log is open: two processes on one log would be two nodes with one name.
-    lock: File,
+    lock: Option<File>,
 }
 
 /// What is known without asking the file.
@@ -102,7 +107,19 @@ impl LogStore {
         }));
         let (writer, queue) = mpsc::channel(QUEUE_MAX_WRITES);
         tokio::spawn(writer::run(opened.writer, queue, Arc::clone(&state)));
-        Ok(Self(Arc::new(Shared { reader: opened.reader, writer, state, lock: opened.lock })))
+        let reader = Reader::File(opened.reader);
+        Ok(Self(Arc::new(Shared { reader, writer, state, lock: Some(opened.lock) })))
+    }
+
+    /// Opens what is on a simulated disk.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn open_simulated(disk: SimulatedDisk, owner: LogOwner) -> Self {
+        let (vote, committed, last) = disk.open(owner);
+        let recent = Recent::above(last.as_ref().map_or(0, |id| id.index + 1));
+        let state = Arc::new(Mutex::new(State { vote, committed, recent, first: 0, last, truncations: 0 }));
+        let (writer, queue) = mpsc::channel(QUEUE_MAX_WRITES);
+        tokio::spawn(memory::run(disk.clone(), queue, Arc::clone(&state)));
+        Self(Arc::new(Shared { reader: Reader::Memory(disk), writer, state, lock: None }))
     }
 
     /// How far the log is known to be committed.
@@ -116,7 +133,7 @@ impl LogStore {
         if let Some(command) = recent {
             return Ok(command.submission().public_text.clone());
         }
-        rows::text(&self.0.reader, digest).await
+        self.0.reader.text(digest).await
     }
 
     /// Entries of `start..end`, from its beginning, until they make `max_bytes`; at least one where the log has one.
@@ -136,7 +153,7 @@ impl LogStore {
             if start >= stored_end {
                 return Ok(entries);
             }
-            let read = rows::entries(&self.0.reader, start, stored_end, max_bytes).await;
+            let read = self.0.reader.entries(start, stored_end, max_bytes).await;
             if truncations % 2 == 1 || lock(&self.0.state).truncations != truncations {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 continue;
@@ -171,7 +188,7 @@ impl LogStore {
         let _ = self.written(Write::Close).await;
         self.0.reader.close().await;
         // If it fails it is unlocked when the last clone is dropped.
-        let _ = self.0.lock.unlock();
+        let _ = self.0.lock.as_ref().map(File::unlock);
     }
 }
 
