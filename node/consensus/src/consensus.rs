@@ -16,12 +16,12 @@ use openraft::errors::{InitializeError, RaftError};
 use tokio::sync::{Mutex, RwLock, Semaphore, watch};
 use tonic::transport::Channel;
 
-use crate::config::ConsensusConfig;
+use crate::config::{ConsensusConfig, Timing, Tuning};
 use crate::guard::Guard;
 use crate::log_store::{LogOwner, LogStore, OpenLogError};
 use crate::network::PeerNetworks;
 use crate::pages;
-use crate::peers::{Peers, PeersError};
+use crate::peers::{Dial, Peers, PeersError};
 use crate::pool::{self, Pool};
 use crate::pull::Puller;
 use crate::read::Heard;
@@ -111,6 +111,20 @@ impl Consensus {
     /// The member does not vote, or the log is in use, damaged, or somebody else's.
     pub async fn open(config: ConsensusConfig) -> Result<Self, OpenError> {
         let ConsensusConfig { folder, genesis, member, credentials, trust, timing, tuning } = config;
+        let node = Voters::of(&genesis).node(member).ok_or(OpenError::NotAVoter(member))?;
+        let log = LogStore::open(folder, LogOwner { federation: genesis.federation(), member, node }).await?;
+        Self::assemble(genesis, member, timing, tuning, &Dial::Tls { credentials, trust }, log).await
+    }
+
+    /// Puts the parts together: around a log, with a way to dial.
+    pub(crate) async fn assemble(
+        genesis: Arc<Genesis>,
+        member: MemberId,
+        timing: Timing,
+        tuning: Tuning,
+        dial: &Dial,
+        log: LogStore,
+    ) -> Result<Self, OpenError> {
         let voters = Voters::of(&genesis);
         let node = voters.node(member).ok_or(OpenError::NotAVoter(member))?;
         let raft_config = openraft::Config {
@@ -128,9 +142,7 @@ impl Consensus {
             ..openraft::Config::default()
         };
         let raft_config = Arc::new(raft_config.validate()?);
-        let peers = Peers::new(&genesis, &voters, node, &credentials, &trust)?;
-        let owner = LogOwner { federation: genesis.federation(), member, node };
-        let log = LogStore::open(folder, owner).await?;
+        let peers = Peers::new(&genesis, &voters, node, dial)?;
         let list = replay::commands(&genesis, &log).await?;
         let pool = Pool::new(tuning.resubmit_ms);
         let from = log.purged_before().map_or(0, |purged| purged.last.index + 1);

@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
 
 use crate::guard::{AppendAsked, Confirmed, MisledBy};
+use crate::random;
 use crate::types::{NodeId, Voters};
 use crate::wire::{AppendResponse, InvalidMessage, MESSAGE_MAX_BYTES, Sender};
 
@@ -43,6 +44,31 @@ pub enum PeersError {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsSetupError),
+}
+
+/// How other nodes are dialled.
+#[derive(Clone)]
+pub(crate) enum Dial {
+    /// Over mutual TLS.
+    Tls { credentials: Credentials, trust: SharedTrust },
+    /// Over a network that is simulated.
+    #[cfg(feature = "simulation")]
+    Simulated(crate::simulation::Dialler),
+}
+
+impl Dial {
+    fn channel(&self, member: MemberId, endpoint: &Endpoint) -> Result<Channel, TlsSetupError> {
+        match self {
+            Self::Tls { credentials, trust } => {
+                let limits = ConnectorLimits { connect_timeout_ms: 2_000, handshake_timeout_ms: 3_000 };
+                let expectation = Expectation::node_of(member);
+                let connector = MemberConnector::new(credentials, trust.clone(), expectation, limits)?;
+                Ok(endpoint.connect_with_connector_lazy(connector))
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(dialler) => Ok(dialler(member, endpoint)),
+        }
+    }
 }
 
 /// Why a call to a peer came to nothing.
@@ -92,31 +118,19 @@ struct Gate {
 }
 
 impl Peers {
-    pub(crate) fn new(
-        genesis: &Genesis,
-        voters: &Voters,
-        own: NodeId,
-        credentials: &Credentials,
-        trust: &SharedTrust,
-    ) -> Result<Self, PeersError> {
+    pub(crate) fn new(genesis: &Genesis, voters: &Voters, own: NodeId, dial: &Dial) -> Result<Self, PeersError> {
         let mut peers = BTreeMap::new();
         for (node, member) in voters.iter().filter(|(node, _)| *node != own) {
-            let endpoint = genesis.member(member).map(|m| m.endpoint.clone()).unwrap_or_default();
-            let connector = MemberConnector::new(
-                credentials,
-                trust.clone(),
-                Expectation::node_of(member),
-                ConnectorLimits { connect_timeout_ms: 2_000, handshake_timeout_ms: 3_000 },
-            )?;
-            // The connector makes the TLS; the scheme keeps tonic from asking for its own.
-            let channel = Endpoint::from_shared(format!("http://{endpoint}"))
-                .map_err(|_| PeersError::Endpoint { member, endpoint })?
+            let address = genesis.member(member).map(|m| m.endpoint.clone()).unwrap_or_default();
+            // Whatever is dialled makes the TLS; the scheme keeps tonic from asking for its own.
+            let endpoint = Endpoint::from_shared(format!("http://{address}"))
+                .map_err(|_| PeersError::Endpoint { member, endpoint: address })?
                 .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
                 .keep_alive_timeout(KEEPALIVE_TIMEOUT)
                 .keep_alive_while_idle(true)
                 .initial_stream_window_size(STREAM_WINDOW_BYTES)
-                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-                .connect_with_connector_lazy(connector);
+                .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+            let channel = dial.channel(member, &endpoint)?;
             peers.insert(node, Peer { member, channel, gate: Mutex::default(), confirmed: Mutex::default() });
         }
         Ok(Self { own: Sender { federation: genesis.federation(), node: own }, peers: Arc::new(peers) })
@@ -240,9 +254,6 @@ impl Gate {
 
 /// Between half of it and all of it, so that nodes which lost the same peer do not come back to it at one moment.
 pub(crate) fn jitter(milliseconds: u64) -> u64 {
-    let mut random = [0; 8];
-    // Without random bytes everybody waits half: worse, not wrong.
-    let _ = getrandom::fill(&mut random);
     let half = milliseconds / 2;
-    half + u64::from_le_bytes(random) % (milliseconds - half + 1)
+    half + random::number() % (milliseconds - half + 1)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use comity_core::genesis::Genesis;
 
+use crate::random;
 use crate::types::Command;
 
 /// Commands that are checked where they are, without a thread for it.
@@ -16,7 +17,8 @@ const INLINE_MAX_BYTES: usize = 16 * 1024;
 pub(crate) async fn all<'a>(genesis: &Arc<Genesis>, commands: impl Iterator<Item = &'a Command>) {
     let mut open: Vec<Command> = commands.filter(|command| !command.is_checked()).cloned().collect();
     let bytes: usize = open.iter().map(Command::size_bytes).sum();
-    if open.len() <= INLINE_MAX && bytes <= INLINE_MAX_BYTES {
+    let few = open.len() <= INLINE_MAX && bytes <= INLINE_MAX_BYTES;
+    if few || random::is_seeded() {
         for command in &open {
             let _ = command.check(genesis);
         }
