@@ -2,16 +2,14 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::num::NonZero;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use clap::Parser;
 use comity_core::fault::Fault;
 
 use crate::plan::Plan;
-use crate::run::{Failure, Report, run};
+use crate::run::{Failure, Report};
+use crate::seeds::run_seeds;
 
 /// Runs federations whose network, disks, clocks and members go wrong as a seed says
 #[derive(Debug, Clone, Parser)]
@@ -61,39 +59,12 @@ pub fn main_with(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// Runs seeds on as many threads as there are processors, and answers how many failed.
-fn run_all(options: &Options, first: u64, count: u64) -> u64 {
-    let (next, failed) = (AtomicU64::new(0), AtomicU64::new(0));
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(count.max(1) as usize);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    // A fault that was found is found.
-                    let found = options.fault.is_some() && failed.load(Ordering::Relaxed) > 0;
-                    if n >= count || found {
-                        return;
-                    }
-                    if !run_one(options, first + n) {
-                        failed.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            });
-        }
-    });
-    failed.into_inner()
-}
-
-fn run_one(options: &Options, seed: u64) -> bool {
-    let mut plan = Plan::new(seed, options.voters as usize);
-    plan.fault = options.fault;
-    plan.shown = options.trace;
-    let began = Instant::now();
-    let result = run(&plan);
-    let seconds = began.elapsed().as_secs_f64();
-    say(&describe(options, seed, &result, seconds));
-    result.is_ok()
+/// Runs seeds, says how each went, and answers how many failed.
+fn run_all(options: &Options, first: u64, count: u64) -> usize {
+    let plan = |seed| Plan::new(seed, options.voters as usize).with_fault(options.fault).shown(options.trace);
+    let ended = |seed, result: &Result<Report, Failure>, seconds| say(&describe(options, seed, result, seconds));
+    // A fault that was found is found.
+    run_seeds(first..first + count, plan, options.fault.is_some(), ended).len()
 }
 
 fn describe(options: &Options, seed: u64, result: &Result<Report, Failure>, seconds: f64) -> String {

@@ -23,8 +23,10 @@ mod node;
 mod plan;
 mod run;
 mod said;
+mod seeds;
 mod trace;
 mod world;
 
 pub use plan::Plan;
 pub use run::{Failure, Report, run};
+pub use seeds::run_seeds;

@@ -6,23 +6,26 @@ use comity_core::fault::Fault;
 
 use crate::dice::Dice;
 
+/// Above so many voting members steps are longer and the whole is shorter: each member more is a link to every other.
+const MANY: usize = 12;
+
 /// What is simulated.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Everything follows from it.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Voting members.
-    pub voters: usize,
+    pub(crate) voters: usize,
     /// How long things go wrong, before everything is healed.
-    pub turmoil: Duration,
+    pub(crate) turmoil: Duration,
     /// How long healing may take.
-    pub healing: Duration,
+    pub(crate) healing: Duration,
     /// What the software gets wrong, if anything.
-    pub fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
     /// Write what happens to stderr.
-    pub shown: bool,
+    pub(crate) shown: bool,
     /// How long a step of the simulation is.
-    pub tick: Duration,
+    pub(crate) tick: Duration,
     pub(crate) habits: Habits,
 }
 
@@ -61,12 +64,22 @@ impl Plan {
         Self {
             seed,
             voters,
-            turmoil: Duration::from_secs(30),
+            turmoil: Duration::from_secs(if voters > MANY { 10 } else { 30 }),
             healing: Duration::from_secs(60),
             fault: None,
             shown: false,
-            tick: Duration::from_millis(if voters > 10 { 5 } else { 1 }),
+            tick: Duration::from_millis(if voters > MANY { 5 } else { 1 }),
             habits,
         }
+    }
+
+    /// The same, of software that gets something wrong.
+    pub fn with_fault(self, fault: Option<Fault>) -> Self {
+        Self { fault, ..self }
+    }
+
+    /// The same, each line of what happens written to stderr.
+    pub fn shown(self, shown: bool) -> Self {
+        Self { shown, ..self }
     }
 }

@@ -6,9 +6,10 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use comity_consensus::Consensus;
 use comity_consensus::simulation::{DiskHabits, set_seed};
 use comity_core::fault;
-use comity_core::list::Submission;
+use comity_core::list::{BallotId, BallotState, Choice};
 use turmoil::Sim;
 
 use crate::history::History;
@@ -17,7 +18,7 @@ use crate::ledger::Ledger;
 use crate::nemesis::Nemesis;
 use crate::node;
 use crate::plan::Plan;
-use crate::world::{Shared, World};
+use crate::world::{Machine, Shared, World};
 
 /// How often everything is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -150,62 +151,58 @@ impl Course {
         nemesis.heal(sim, &self.world);
     }
 
-    /// Until every node has what every other has, and takes something new.
+    /// Until every node runs, and a new ballot on which everybody votes is adopted on each of them.
     fn heal(&mut self, sim: &mut Sim<'_>, nemesis: &mut Nemesis, plan: &Plan) -> Result<(), Failure> {
         let began = sim.elapsed();
-        let mut probes: Option<Vec<usize>> = None;
+        let mut ballot = None;
         loop {
             nemesis.bury(sim, &self.world);
             nemesis.heal(sim, &self.world);
             self.step(sim)?;
-            let waited = sim.elapsed().saturating_sub(began);
-            let open = match &probes {
+            let open = match ballot {
                 None => {
-                    probes = self.probe(sim);
+                    ballot = self.table(sim);
                     "a node does not run".to_owned()
                 }
-                Some(probes) => match self.open(probes) {
+                Some(ballot) => match self.open(ballot) {
                     None => return Ok(()),
                     Some(open) => open,
                 },
             };
+            let waited = sim.elapsed().saturating_sub(began);
             if waited > plan.healing {
                 return Err(Failure::NotHealed(waited, open));
             }
         }
     }
 
-    /// Once all nodes run: notes what each member hands in last, which must be decided.
-    fn probe(&mut self, sim: &Sim<'_>) -> Option<Vec<usize>> {
+    /// Once all nodes run: has the first member table a proposal, and the others vote for it.
+    fn table(&self, sim: &Sim<'_>) -> Option<BallotId> {
         let mut world = self.world.borrow_mut();
         if world.machines.iter().any(|machine| machine.consensus.is_none()) {
             return None;
         }
-        let mut probes = Vec::new();
-        for machine in 0..world.machines.len() {
-            let member = world.machines[machine].member;
-            let serial = world.ledger.serial();
-            let (submission, _): (Submission, _) = world.federation.table(member, serial);
-            probes.push(world.ledger.hand_in(member, &submission));
-            world.machines[machine].probe = Some(submission);
-        }
         world.line(sim.elapsed(), "every node runs");
-        Some(probes)
+        let serial = world.ledger.serial();
+        let (tabling, ballot) = world.federation.table(world.machines[0].member, serial);
+        world.machines[0].last.push(tabling);
+        for machine in 0..world.machines.len() {
+            let serial = world.ledger.serial();
+            let vote = world.federation.vote(world.machines[machine].member, ballot, Choice::Yes, serial);
+            world.machines[machine].last.push(vote);
+        }
+        Some(ballot)
     }
 
     /// What is still open; nothing once it has healed.
-    fn open(&self, probes: &[usize]) -> Option<String> {
+    fn open(&self, ballot: BallotId) -> Option<String> {
         let world = self.world.borrow();
-        let acknowledged = |number: &usize| world.ledger.commands()[*number].acknowledged;
-        if let Some(number) = probes.iter().find(|number| acknowledged(number).is_none()) {
-            return Some(format!("{number} is not decided"));
-        }
-        // Every node has come to where the last of them stands.
-        let last = probes.iter().filter_map(acknowledged).max().unwrap_or(0);
-        let behind = |machine: &&crate::world::Machine| {
-            machine.consensus.as_ref().is_none_or(|node| node.read(|list| list.commands().size() <= last))
+        let adopted = |node: &Consensus| {
+            node.read(|list| list.ballot(&ballot).is_some_and(|b| matches!(b.state, BallotState::Adopted(_))))
         };
-        world.machines.iter().find(behind).map(|machine| format!("{} has not caught up", machine.member))
+        let waits = |machine: &&Machine| !machine.consensus.as_ref().is_some_and(adopted);
+        let waiting = world.machines.iter().find(waits)?;
+        Some(format!("ballot {ballot} is not adopted at {}'s node", waiting.member))
     }
 
     fn report(mut self, sim: &Sim<'_>) -> Result<Report, Failure> {

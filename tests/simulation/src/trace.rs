@@ -10,12 +10,13 @@ pub(crate) struct Trace {
     hash: Sha256,
     lines: u64,
     shown: bool,
+    seed: u64,
 }
 
 impl Trace {
     /// Nothing yet; `shown` writes each line to stderr as well.
-    pub(crate) fn new(shown: bool) -> Self {
-        Self { hash: Sha256::new(), lines: 0, shown }
+    pub(crate) fn new(seed: u64, shown: bool) -> Self {
+        Self { hash: Sha256::new(), lines: 0, shown, seed }
     }
 
     pub(crate) fn line(&mut self, at: Duration, what: &str) {
@@ -24,7 +25,7 @@ impl Trace {
         self.lines += 1;
         if self.shown {
             // A closed stderr is no reason to stop.
-            let _ = std::io::stderr().write_all(line.as_bytes());
+            let _ = std::io::stderr().write_all(format!("{:>4} {line}", self.seed).as_bytes());
         }
     }
 

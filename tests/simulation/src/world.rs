@@ -43,8 +43,8 @@ pub(crate) struct Machine {
     pub(crate) consensus: Option<Consensus>,
     /// Whether its member lies.
     pub(crate) lies: bool,
-    /// What its member is to hand in before anything else.
-    pub(crate) probe: Option<Submission>,
+    /// What its member hands in at the end, and nothing else then.
+    pub(crate) last: Vec<Submission>,
 }
 
 impl Machine {
@@ -75,7 +75,7 @@ impl World {
                 clock: Clock { epoch_micros: created + 86_400_000_000 * 3, rate: 3_600, skew_micros: skew },
                 dice: Dice::new(plan.seed, &format!("member {member}")),
                 consensus: None,
-                probe: None,
+                last: Vec::new(),
                 lies: plan.habits.liar && n + 1 == plan.voters,
             }
         };
@@ -85,7 +85,7 @@ impl World {
             network,
             machines,
             ledger: Ledger::default(),
-            trace: Trace::new(plan.shown),
+            trace: Trace::new(plan.seed, plan.shown),
             plan: plan.clone(),
             complaint: None,
         }

@@ -156,7 +156,8 @@ impl SimulatedDisk {
         for write in batch {
             match write {
                 Write::Append { entries, .. } => entries.iter().for_each(|entry| disk.append(entry)),
-                Write::Vote { .. } if fault::is(Fault::ForgetVote) => {}
+                // Who leads is remembered; for whom this node voted is not.
+                Write::Vote { vote, .. } if !vote.committed && fault::is(Fault::ForgetVote) => {}
                 Write::Vote { vote, .. } => disk.vote = Some(*vote),
                 Write::Truncate { from, .. } => drop(disk.entries.split_off(from)),
                 Write::Purge { upto, .. } => disk.purge(upto, leaves),

@@ -5,7 +5,7 @@ use comity_core::MemberId;
 use comity_core::list::{Ballot, BallotId, Choice, CommandId, ListState, Submission};
 
 use super::lies;
-use crate::world::{Shared, World};
+use crate::world::{Machine, Shared, World};
 
 /// Ballots that are open at one time.
 const OPEN_MAX: usize = 12;
@@ -13,9 +13,10 @@ const OPEN_MAX: usize = 12;
 /// What this machine's member hands in next; nothing if there is nothing to do.
 pub(super) fn next(world: &Shared, machine: usize, consensus: &Consensus) -> Option<Submission> {
     let world = &mut *world.borrow_mut();
-    if let Some(probe) = world.machines[machine].probe.clone() {
+    if !world.machines[machine].last.is_empty() {
         // Again and again: whoever gave up on it, or crashed, does not know what became of it.
-        return Some(probe);
+        let Machine { dice, last, .. } = &mut world.machines[machine];
+        return dice.pick(last).cloned();
     }
     let (member, lies) = (world.machines[machine].member, world.machines[machine].lies);
     let die = world.machines[machine].dice.between(0, 99);

@@ -12,10 +12,12 @@ use comity_core::testing::Federation;
 use super::Invariant;
 use crate::history::{Leaf, NodeView};
 
+/// Every vote of each member on a ballot, in their order: its leaf, what it says, and its leaf hash.
+type Votes = BTreeMap<MemberId, Vec<(u64, Choice, Hex32)>>;
+
 pub(crate) struct Consents {
     genesis: Arc<Genesis>,
-    /// The last vote of each member on each ballot: what it says, and its leaf hash.
-    votes: BTreeMap<BallotId, BTreeMap<MemberId, Vec<(u64, Choice, Hex32)>>>,
+    votes: BTreeMap<BallotId, Votes>,
     /// Publications that were looked at.
     published: u64,
 }
