@@ -252,7 +252,9 @@ fn no_word_of_a_publication_can_be_another_however_many_cosign_it() {
             export.publications[at].leaf = edited.to_string();
             seal(&mut export);
             let result = verify(&export);
-            assert!(matches!(result, Err(UnprovenExport::Publication { .. })), "{at} {path}: {result:?}");
+            // Under another name nobody cosigns: that is found first.
+            let named = path.ends_with(".trust_domain") && matches!(result, Err(UnprovenExport::NotAgreed { .. }));
+            assert!(named || matches!(result, Err(UnprovenExport::Publication { .. })), "{at} {path}: {result:?}");
             tried.insert(path);
         }
     }
