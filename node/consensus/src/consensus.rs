@@ -1,6 +1,6 @@
 //! This node's part in the replicated list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::read::Heard;
 use crate::replay::{self, ReplayError};
 use crate::server::{self, PeerConsensus, Proposer};
 use crate::state_machine::{Applied, Position, StateMachine};
-use crate::types::Raft;
+use crate::types::{NodeId, Raft};
 
 /// Why consensus did not start.
 #[derive(Debug, thiserror::Error)]
@@ -146,9 +146,10 @@ impl Consensus {
         let owner = LogOwner { federation: genesis.federation(), member, node };
         let log = LogStore::open(folder, owner).await?;
         let list = replay::commands(&genesis, &log).await?;
-        let seat = list.roster().get(member).filter(|standing| standing.incarnation > incarnation);
-        if let Some(standing) = seat {
-            return Err(OpenError::Retired { member, incarnation, now: standing.incarnation });
+        let seat = |list: &ListState| list.roster().get(member).map_or(0, |standing| standing.incarnation);
+        let now = seat(&list).max(bootstrap.as_deref().map_or(0, seat));
+        if now > incarnation {
+            return Err(OpenError::Retired { member, incarnation, now });
         }
         let founds = incarnation == 1 && genesis.member(member).is_some_and(|row| row.voting);
         if !founds && list.commands().size() == 0 && bootstrap.is_none() {
@@ -157,7 +158,7 @@ impl Consensus {
         let pool = Pool::new(tuning.resubmit_ms);
         let from = log.purged_before().map_or(0, |purged| purged.last.index + 1);
         let applied = Applied::new(list, from, log.leaves().clone(), pool.clone(), bootstrap);
-        applied.roster(|roster| peers.follow(roster));
+        applied.roster(|roster| peers.follow(roster, &BTreeSet::new()));
         let raft = Raft::build(
             node,
             raft_config,
@@ -331,18 +332,8 @@ impl Consensus {
     }
 
     async fn hand_over(&self) -> Option<MemberId> {
-        let Inner { raft, peers, .. } = &*self.0;
-        let metrics = raft.metrics();
-        let heir = {
-            let now = metrics.borrow_watched();
-            if now.current_leader != Some(now.id) {
-                return None;
-            }
-            let replication = now.replication.clone().unwrap_or_default();
-            let others = replication.into_iter().filter(|(node, _)| *node != peers.own().node);
-            others.max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index)).map(|(node, _)| node)
-        };
-        let heir = heir?;
+        let raft = &self.0.raft;
+        let heir = self.0.heir()?;
         raft.trigger().transfer_leader(heir).await.ok()?;
         // Whether it worked or not, this node goes: the others hold an election where it did not.
         let changed = raft.wait(Some(self.0.election_max));
@@ -352,6 +343,20 @@ impl Consensus {
 }
 
 impl Inner {
+    /// Where this node leads, the voting member's node that is nearest to it.
+    pub(crate) fn heir(&self) -> Option<NodeId> {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        if now.current_leader != Some(now.id) {
+            return None;
+        }
+        let deciding = now.membership_config.membership().get_joint_config().last()?;
+        let others = now.replication.iter().flatten().filter(|(node, _)| {
+            **node != now.id && deciding.contains(node) && self.applied.member_of(**node).is_some()
+        });
+        others.max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index)).map(|(node, _)| *node)
+    }
+
     /// Why this node takes no part any more, where it does not.
     pub(crate) fn stopped(&self) -> Option<String> {
         self.raft.metrics().borrow_watched().running_state.clone().err().map(|fatal| fatal.to_string())

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::log_store::{Leaves, LogStore, Purged};
 use crate::pool::Pool;
-use crate::snapshot::{Current, SnapshotBuilder, SnapshotData};
+use crate::snapshot::{Current, SnapshotBuilder, SnapshotData, Staged};
 use crate::types::{Command, Keys, LogId, NodeId, Outcome, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::verify;
 
@@ -344,12 +344,17 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     /// membership are durable in one transaction before anybody sees the new list.
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
         let Some(last) = meta.last_log_id else { return Ok(()) };
-        let (claim, staged_from, list) = self.applied.read(|own| data.list_on(own)).map_err(io::Error::other)?;
+        let (claim, staged) = self.applied.read(|own| data.list_on(own)).map_err(io::Error::other)?;
         let snapshot = Purged { last, commands: claim.commands, membership: meta.last_membership.clone() };
-        self.log.install(snapshot, staged_from).await?;
-        match list {
-            Some(list) => self.applied.replace(list, last.index + 1),
-            None => self.applied.moved(last.index + 1),
+        match staged {
+            Some(Staged { from, list, erased }) => {
+                self.log.install(snapshot, from, erased).await?;
+                self.applied.replace(list, last.index + 1);
+            }
+            None => {
+                self.log.install(snapshot, claim.commands, Vec::new()).await?;
+                self.applied.moved(last.index + 1);
+            }
         }
         self.last = Some(last);
         self.membership = meta.last_membership.clone();

@@ -94,8 +94,6 @@ struct Offered {
     _serving: Running,
 }
 
-const DE_NODE: u64 = 2;
-
 impl Offered {
     async fn new(commands: u64) -> Self {
         let world = World::new(3);
@@ -112,7 +110,7 @@ impl Offered {
 
     /// The reason with which an offer is refused; nothing where it was taken.
     async fn offer(&self, change: impl FnOnce(&mut v1::InstallSnapshotRequest)) -> Option<String> {
-        let mut speaker = Speaker::new(&self.world, member("DE"), DE_NODE, member("FR"));
+        let mut speaker = Speaker::new(&self.world, member("DE"), member("FR"));
         let mut message = speaker.offer(&self.history, 9, 500);
         change(&mut message);
         match speaker.client.install_snapshot(message).await {
@@ -278,8 +276,7 @@ async fn an_erased_text_is_gone_everywhere_and_the_log_still_verifies() {
     let leads = leader(&nodes).await;
     let speaks = (0..2).find(|n| *n != leads).unwrap();
     let (to, from) = (nodes[leads].consensus.member(), nodes[speaks].consensus.member());
-    let node_id = if from == member("DE") { 2 } else { 3 };
-    let mut speaker = Speaker::new(&world, from, node_id, to);
+    let mut speaker = Speaker::new(&world, from, to);
     let message = v1::SubmitRequest { sender: speaker.sender(), command: Some(wire(&tabling)) };
     speaker.client.submit(message).await.unwrap();
     table(&nodes[0], &world, 100..150).await;
