@@ -186,8 +186,7 @@ impl Guard {
 
     /// A membership that is about to be taken up, once everything committed before it is applied.
     pub(crate) fn membership(&self, from: Known, current: &Membership, proposed: &Membership) -> Result<(), Turned> {
-        let fits =
-            self.applied.read(|list| membership::is_asked_for(list, list.commands().size(), current, proposed));
+        let fits = self.applied.read(|list| membership::is_asked_for(list, list.commands().size(), current, proposed));
         if fits { Ok(()) } else { Err(Turned::OtherMembership(from.member)) }
     }
 
@@ -199,9 +198,9 @@ impl Guard {
         current: &Membership,
         proposed: &Membership,
     ) -> Result<(), Turned> {
-        let fits = self.applied.read(|own| {
-            membership::is_asked_for(list.unwrap_or(own), own.commands().size(), current, proposed)
-        });
+        let fits = self
+            .applied
+            .read(|own| membership::is_asked_for(list.unwrap_or(own), own.commands().size(), current, proposed));
         if fits { Ok(()) } else { Err(Turned::OtherMembership(from.member)) }
     }
 

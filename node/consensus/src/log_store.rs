@@ -147,6 +147,11 @@ impl LogStore {
         lock(&self.0.state).purged
     }
 
+    /// Whether nothing was ever put into it.
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.0.state).last.is_none()
+    }
+
     /// Where whoever applies says which entries became leaves.
     pub(crate) fn leaves(&self) -> &Leaves {
         &self.0.leaves

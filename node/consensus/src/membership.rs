@@ -69,8 +69,7 @@ pub(crate) fn is_asked_for(list: &ListState, since: u64, current: &Membership, p
     let fits = |voters: &BTreeSet<NodeId>| {
         now.contains(voters) || !voters.is_empty() && voters.is_superset(&stays) && voters.iter().all(joins)
     };
-    let known: BTreeSet<NodeId> =
-        recent().flatten().copied().chain(current.nodes().map(|(node, _)| *node)).collect();
+    let known: BTreeSet<NodeId> = recent().flatten().copied().chain(current.nodes().map(|(node, _)| *node)).collect();
     let steps = proposed.get_joint_config();
     !steps.is_empty()
         && steps.iter().all(fits)
@@ -178,7 +177,9 @@ impl Inner {
             Step::Voters(nodes) => {
                 self.raft.change_membership(ChangeMembers::ReplaceAllVoters(nodes), false).await.map(drop)
             }
-            Step::Forget(nodes) => self.raft.change_membership(ChangeMembers::RemoveNodes(nodes), false).await.map(drop),
+            Step::Forget(nodes) => {
+                self.raft.change_membership(ChangeMembers::RemoveNodes(nodes), false).await.map(drop)
+            }
         };
         if let Err(error) = done {
             // Another leads, or a change is under way: looked at again soon.
