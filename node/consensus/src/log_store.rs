@@ -165,6 +165,11 @@ impl LogStore {
         lock(&self.0.state).purged
     }
 
+    /// Whether nothing was ever put into it.
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.0.state).last.is_none()
+    }
+
     /// Where whoever applies says which entries became leaves.
     pub(crate) fn leaves(&self) -> &Leaves {
         &self.0.leaves
@@ -228,8 +233,11 @@ impl LogStore {
     }
 
     /// Makes a snapshot this node's own, in one transaction. Its leaves from `staged_from` on were put aside.
-    pub(crate) async fn install(&self, snapshot: Purged, staged_from: u64) -> io::Result<()> {
-        self.written(|done| Write::Install { snapshot, staged_from, done }).await
+    ///
+    /// INVARIANT: the texts that failed by it, `erased`, are gone together with that: they are kept by nobody who knows.
+    pub(crate) async fn install(&self, snapshot: Purged, staged_from: u64, erased: Vec<Hex32>) -> io::Result<()> {
+        lock(&self.0.state).erased.extend(&erased);
+        self.written(|done| Write::Install { snapshot, staged_from, erased, done }).await
     }
 
     /// The text with this digest, if it lies beside any command and was not erased.

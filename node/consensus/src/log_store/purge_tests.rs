@@ -228,7 +228,7 @@ async fn what_was_staged_is_installed_or_forgotten() {
     log.stage(3, pulled.clone()).await.unwrap();
     let membership = crate::types::StoredMembership::default();
     let snapshot = Purged { last: id(2, 20), commands: 8, membership };
-    log.install(snapshot.clone(), 3).await.unwrap();
+    log.install(snapshot.clone(), 3, Vec::new()).await.unwrap();
     let all: Vec<Submission> =
         own.iter().map(submission).chain(pulled.iter().map(|command| command.submission().clone())).collect();
     let check = async |mut log: LogStore| {
