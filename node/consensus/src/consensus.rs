@@ -1,6 +1,6 @@
 //! This node's part in the replicated list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use comity_core::MemberId;
 use comity_core::canonical::Hex32;
 use comity_core::genesis::Genesis;
 use comity_core::list::{ListState, PublicText};
-use comity_core::roster::{Roster, node_id};
+use comity_core::roster::{Roster, member_of_node, node_id};
 use openraft::Instant as _;
 use openraft::SnapshotPolicy;
 use openraft::async_runtime::WatchReceiver as _;
@@ -17,7 +17,8 @@ use openraft::errors::{InitializeError, RaftError};
 use tokio::sync::{Mutex, RwLock, Semaphore, watch};
 use tonic::transport::Channel;
 
-use crate::config::ConsensusConfig;
+use crate::ahead;
+use crate::config::{ConsensusConfig, Timing, Tuning};
 use crate::guard::Guard;
 use crate::log_store::{LogOwner, LogStore, OpenLogError};
 use crate::membership;
@@ -30,7 +31,10 @@ use crate::read::Heard;
 use crate::replay::{self, ReplayError};
 use crate::server::{self, PeerConsensus, Proposer};
 use crate::state_machine::{Applied, Position, StateMachine};
-use crate::types::Raft;
+use crate::types::{NodeId, Raft};
+
+/// How many elections' time a node hears of no leader before it asks others what it missed.
+const QUIET_ELECTIONS: u32 = 2;
 
 /// Why consensus did not start.
 #[derive(Debug, thiserror::Error)]
@@ -89,10 +93,25 @@ pub struct ListStatus {
     /// Where this node leads: how long ago a quorum last answered it, in milliseconds. A leader that is cut off goes on thinking
     /// that it leads; this tells.
     pub quorum_age_ms: Option<u64>,
+    /// Whose nodes decide in consensus, as far as this node knows, and which of theirs. They follow the roster: whoever is new
+    /// decides once it has caught up.
+    pub deciding: BTreeMap<MemberId, u32>,
+    /// Whose nodes are sent the log and do not decide: they are catching up, or have not come yet.
+    pub awaited: BTreeSet<MemberId>,
+    /// Whether who decides is just changing: both those before and those after must agree meanwhile.
+    pub changing: bool,
     /// Those voting members whose nodes this one cannot reach, and why.
     pub unreachable: BTreeMap<MemberId, String>,
     /// Why this node takes no part any more, where it does not: restart it.
     pub stopped: Option<String>,
+}
+
+/// Which node this is, of which federation.
+pub(crate) struct Seat {
+    pub(crate) genesis: Arc<Genesis>,
+    pub(crate) member: MemberId,
+    pub(crate) incarnation: u32,
+    pub(crate) bootstrap: Option<Arc<ListState>>,
 }
 
 /// This node's part in the replicated list. Cheap to clone.
@@ -126,6 +145,21 @@ impl Consensus {
     pub async fn open(config: ConsensusConfig) -> Result<Self, OpenError> {
         let ConsensusConfig { folder, genesis, member, incarnation, bootstrap, credentials, trust, timing, tuning } =
             config;
+        let owner = LogOwner { federation: genesis.federation(), member, node: node_id(member, incarnation) };
+        let log = LogStore::open(folder, owner).await?;
+        let seat = Seat { genesis, member, incarnation, bootstrap };
+        Self::assemble(seat, timing, tuning, Dial::Tls { credentials, trust }, log).await
+    }
+
+    /// Puts the parts together: around a log, with a way to dial.
+    pub(crate) async fn assemble(
+        seat: Seat,
+        timing: Timing,
+        tuning: Tuning,
+        dial: Dial,
+        log: LogStore,
+    ) -> Result<Self, OpenError> {
+        let Seat { genesis, member, incarnation, bootstrap } = seat;
         let node = node_id(member, incarnation);
         let raft_config = openraft::Config {
             cluster_name: genesis.federation().to_string(),
@@ -142,22 +176,21 @@ impl Consensus {
             ..openraft::Config::default()
         };
         let raft_config = Arc::new(raft_config.validate()?);
-        let peers = Peers::new(genesis.federation(), node, Dial::Tls { credentials, trust });
-        let owner = LogOwner { federation: genesis.federation(), member, node };
-        let log = LogStore::open(folder, owner).await?;
+        let peers = Peers::new(genesis.federation(), node, dial);
         let list = replay::commands(&genesis, &log).await?;
-        let seat = list.roster().get(member).filter(|standing| standing.incarnation > incarnation);
-        if let Some(standing) = seat {
-            return Err(OpenError::Retired { member, incarnation, now: standing.incarnation });
+        let seat = |list: &ListState| list.roster().get(member).map_or(0, |standing| standing.incarnation);
+        let now = seat(&list).max(bootstrap.as_deref().map_or(0, seat));
+        if now > incarnation {
+            return Err(OpenError::Retired { member, incarnation, now });
         }
         let founds = incarnation == 1 && genesis.member(member).is_some_and(|row| row.voting);
-        if !founds && list.commands().size() == 0 && bootstrap.is_none() {
+        if !founds && log.is_empty() && bootstrap.is_none() {
             return Err(OpenError::NotAVoter(member));
         }
         let pool = Pool::new(tuning.resubmit_ms);
         let from = log.purged_before().map_or(0, |purged| purged.last.index + 1);
         let applied = Applied::new(list, from, log.leaves().clone(), pool.clone(), bootstrap);
-        applied.roster(|roster| peers.follow(roster));
+        applied.roster(|roster| peers.follow(roster, &BTreeSet::new()));
         let raft = Raft::build(
             node,
             raft_config,
@@ -208,10 +241,11 @@ impl Consensus {
     /// # Errors
     /// This node has stopped already.
     pub async fn start(&self) -> Result<(), OpenError> {
-        let Inner { raft, founds, .. } = &*self.0;
+        let Inner { raft, founds, election_max, .. } = &*self.0;
         raft.run();
         tokio::spawn(pool::run(Arc::downgrade(&self.0)));
         tokio::spawn(membership::follow(Arc::downgrade(&self.0)));
+        tokio::spawn(ahead::look(Arc::downgrade(&self.0), *election_max * QUIET_ELECTIONS));
         // Whoever joins later is sent the beginning.
         if !founds {
             return Ok(());
@@ -301,6 +335,11 @@ impl Consensus {
         let metrics = self.0.raft.metrics().borrow_watched().clone();
         let position = *self.0.applied.position().borrow();
         let count = |index: Option<u64>| index.map_or(0, |index| index + 1);
+        let membership = metrics.membership_config.membership();
+        let deciding: BTreeMap<MemberId, u32> =
+            membership.get_joint_config().iter().flatten().filter_map(|node| member_of_node(*node)).collect();
+        let named = membership.nodes().filter_map(|(node, _)| member_of_node(*node));
+        let awaited = named.filter(|(member, which)| deciding.get(member) != Some(which)).map(|(member, _)| member);
         ListStatus {
             leader: metrics.current_leader.and_then(|node| self.0.applied.member_of(node)),
             term: metrics.current_term,
@@ -313,6 +352,9 @@ impl Consensus {
             quorum_age_ms: metrics
                 .last_quorum_acked
                 .map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            awaited: awaited.collect(),
+            changing: membership.get_joint_config().len() > 1,
+            deciding,
             unreachable: self.0.peers.problems(),
             stopped: metrics.running_state.err().map(|fatal| fatal.to_string()),
         }
@@ -331,18 +373,8 @@ impl Consensus {
     }
 
     async fn hand_over(&self) -> Option<MemberId> {
-        let Inner { raft, peers, .. } = &*self.0;
-        let metrics = raft.metrics();
-        let heir = {
-            let now = metrics.borrow_watched();
-            if now.current_leader != Some(now.id) {
-                return None;
-            }
-            let replication = now.replication.clone().unwrap_or_default();
-            let others = replication.into_iter().filter(|(node, _)| *node != peers.own().node);
-            others.max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index)).map(|(node, _)| node)
-        };
-        let heir = heir?;
+        let raft = &self.0.raft;
+        let heir = self.0.heir()?;
         raft.trigger().transfer_leader(heir).await.ok()?;
         // Whether it worked or not, this node goes: the others hold an election where it did not.
         let changed = raft.wait(Some(self.0.election_max));
@@ -352,6 +384,20 @@ impl Consensus {
 }
 
 impl Inner {
+    /// Where this node leads, the voting member's node that is nearest to it.
+    pub(crate) fn heir(&self) -> Option<NodeId> {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        if now.current_leader != Some(now.id) {
+            return None;
+        }
+        let deciding = now.membership_config.membership().get_joint_config().last()?;
+        let others = now.replication.iter().flatten().filter(|(node, _)| {
+            **node != now.id && deciding.contains(node) && self.applied.member_of(**node).is_some()
+        });
+        others.max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index)).map(|(node, _)| *node)
+    }
+
     /// Why this node takes no part any more, where it does not.
     pub(crate) fn stopped(&self) -> Option<String> {
         self.raft.metrics().borrow_watched().running_state.clone().err().map(|fatal| fatal.to_string())

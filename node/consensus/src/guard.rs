@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use comity_core::canonical::Hex32;
-use comity_core::list::Refusal;
+use comity_core::list::{ListState, Refusal};
 use comity_core::{MemberId, Role};
 use comity_identity::Peer;
 use openraft::EntryPayload;
@@ -184,9 +184,23 @@ impl Guard {
         Ok(())
     }
 
-    /// A membership that is about to be taken up.
+    /// A membership that is about to be taken up, once everything committed before it is applied.
     pub(crate) fn membership(&self, from: Known, current: &Membership, proposed: &Membership) -> Result<(), Turned> {
-        let fits = self.applied.roster(|roster| membership::is_asked_for(roster, current, proposed));
+        let fits = self.applied.read(|list| membership::is_asked_for(list, list.commands().size(), current, proposed));
+        if fits { Ok(()) } else { Err(Turned::OtherMembership(from.member)) }
+    }
+
+    /// The membership that a snapshot leads to, which `list` follows from; without one, what is applied here.
+    pub(crate) fn led_to(
+        &self,
+        from: Known,
+        list: Option<&ListState>,
+        current: &Membership,
+        proposed: &Membership,
+    ) -> Result<(), Turned> {
+        let fits = self
+            .applied
+            .read(|own| membership::is_asked_for(list.unwrap_or(own), own.commands().size(), current, proposed));
         if fits { Ok(()) } else { Err(Turned::OtherMembership(from.member)) }
     }
 

@@ -6,6 +6,7 @@
 //! It may use core, identity, proto, openraft, sqlx and tonic. It must not know records, policies, the access log or people:
 //! it takes signed commands, and shows the list that follows from them.
 
+mod ahead;
 mod config;
 mod consensus;
 pub mod cosign;
@@ -17,9 +18,12 @@ mod pages;
 mod peers;
 mod pool;
 mod pull;
+mod random;
 mod read;
 mod replay;
 mod server;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod snapshot;
 mod state_machine;
 mod submit;

@@ -2,11 +2,12 @@
 //! roster does not ask for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use comity_core::genesis::Genesis;
-use comity_core::roster::{Roster, Voters, member_of_node, node_id};
+use comity_core::list::ListState;
+use comity_core::roster::{Voters, member_of_node, node_id};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{BasicNode, ChangeMembers};
 
@@ -17,6 +18,8 @@ use crate::types::{Membership, NodeId};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How many entries a node may be behind and yet be made a voter.
 const CLOSE_ENTRIES: u64 = 1_000;
+/// How far the log may go on between the roster that a step follows and the step: more than can be proposed at one time.
+const RECENT_LEAVES: u64 = 4_096;
 
 /// The nodes that decide by the roster.
 pub(crate) fn nodes_of(voters: &Voters) -> BTreeSet<NodeId> {
@@ -33,22 +36,54 @@ pub(crate) fn founders(genesis: &Genesis) -> BTreeMap<NodeId, BasicNode> {
     genesis.voters().map(|row| (node_id(row.member, 1), BasicNode::new(row.member))).collect()
 }
 
-/// INVARIANT: a membership is one that the roster asks for: voters that the roster had, never older than those that decide
-/// now, and beside them only nodes that the roster names.
-pub(crate) fn is_asked_for(roster: &Roster, current: &Membership, proposed: &Membership) -> bool {
+/// INVARIANT: a membership is one that the roster asks for. Who joins is a voter by it, or was within the last
+/// [`RECENT_LEAVES`]: whoever took the step may not have seen what came after. Who leaves is none any more, or was readmitted
+/// since then. Who was admitted and has not come yet may be missing.
+///
+/// `list` is what follows from all that is committed before the step, and `since` how long its log was when `current` was what
+/// counts. Whoever has no membership yet takes one in which those decide who always did.
+pub(crate) fn is_asked_for(list: &ListState, since: u64, current: &Membership, proposed: &Membership) -> bool {
+    let roster = list.roster();
     let history: Vec<BTreeSet<NodeId>> = roster.voters_history().map(|voters| nodes_of(voters)).collect();
     let now = current.get_joint_config();
-    let from = now.last().and_then(|voters| history.iter().rposition(|known| known == voters)).unwrap_or(0);
-    let later = history.get(from..).unwrap_or_default();
-    let known: BTreeSet<NodeId> =
-        later.iter().flatten().copied().chain(current.nodes().map(|(node, _)| *node)).collect();
+    let from = if now.is_empty() {
+        0
+    } else {
+        let at = roster.voters_at(since.saturating_sub(RECENT_LEAVES));
+        roster.voters_history().position(|voters| Arc::ptr_eq(voters, at)).unwrap_or_default()
+    };
+    let recent = || history.iter().skip(from);
+    let deciding = now.last().cloned().unwrap_or_default();
+    let stays: BTreeSet<NodeId> = if now.is_empty() {
+        let always = |node: &NodeId| history.iter().all(|voters| voters.contains(node));
+        history.iter().flatten().copied().filter(always).collect()
+    } else {
+        let readmitted = |node: &NodeId| {
+            let left = history.iter().rposition(|voters| !voters.contains(node));
+            left.is_some_and(|left| left >= from && history.iter().take(left).any(|voters| voters.contains(node)))
+        };
+        let votes = |node: &NodeId| history.last().is_some_and(|voters| voters.contains(node));
+        deciding.iter().copied().filter(|node| votes(node) && !readmitted(node)).collect()
+    };
+    let joins = |node: &NodeId| deciding.contains(node) || recent().any(|voters| voters.contains(node));
+    let fits = |voters: &BTreeSet<NodeId>| {
+        now.contains(voters) || !voters.is_empty() && voters.is_superset(&stays) && voters.iter().all(joins)
+    };
+    let known: BTreeSet<NodeId> = recent().flatten().copied().chain(current.nodes().map(|(node, _)| *node)).collect();
     let steps = proposed.get_joint_config();
-    let fits = |voters: &BTreeSet<NodeId>| later.contains(voters) || now.contains(voters);
     !steps.is_empty()
         && steps.iter().all(fits)
         && proposed.nodes().all(|(node, named)| {
             known.contains(node) && member_of_node(*node).is_some_and(|(member, _)| member.as_str() == named.addr)
         })
+}
+
+/// The nodes that decide no more by the roster and without which the others cannot take the step to a membership that leaves
+/// them out: none, but where a federation shrinks by half.
+pub(crate) fn still_needed(voters: &Voters, current: &Membership) -> BTreeSet<NodeId> {
+    let wanted = nodes_of(voters);
+    let blocked = |config: &&BTreeSet<NodeId>| config.intersection(&wanted).count() < config.len() / 2 + 1;
+    current.get_joint_config().iter().filter(blocked).flatten().copied().filter(|node| !wanted.contains(node)).collect()
 }
 
 /// What is to be done next, where this node leads.
@@ -58,6 +93,8 @@ enum Step {
     Learn(NodeId, BasicNode),
     /// These are the voters from now on.
     Voters(BTreeSet<NodeId>),
+    /// These are sent nothing any more: they left before they had become voters.
+    Forget(BTreeSet<NodeId>),
 }
 
 /// The next step from a membership to the roster's voters. `behind` tells how many entries a node lacks; nothing where it has
@@ -72,9 +109,14 @@ fn next_step(voters: &Voters, current: &Membership, behind: impl Fn(NodeId) -> O
     // Whoever is new and far behind would hold up every decision: it is waited for, and the others are not.
     let close = |node: &NodeId| behind(*node).is_some_and(|entries| entries <= CLOSE_ENTRIES);
     let next: BTreeSet<NodeId> = wanted.iter().copied().filter(|node| deciding.contains(node) || close(node)).collect();
-    let learners_left = names.keys().any(|node| !wanted.contains(node));
-    let settled = next == deciding && current.get_joint_config().len() == 1;
-    if next.is_empty() || settled && !(learners_left && next == wanted) { None } else { Some(Step::Voters(next)) }
+    if next.is_empty() {
+        return None;
+    }
+    if next != deciding || current.get_joint_config().len() != 1 {
+        return Some(Step::Voters(next));
+    }
+    let gone: BTreeSet<NodeId> = names.into_keys().filter(|node| !wanted.contains(node)).collect();
+    (!gone.is_empty()).then_some(Step::Forget(gone))
 }
 
 /// Takes the missing steps for as long as this node runs, whenever it leads.
@@ -97,13 +139,9 @@ pub(crate) async fn follow(inner: Weak<Inner>) {
 
 impl Inner {
     async fn follow_once(&self) {
-        self.applied.roster(|roster| self.peers.follow(roster));
-        let (current, last, replicated) = {
+        let (leads, current, last, replicated) = {
             let metrics = self.raft.metrics();
             let now = metrics.borrow_watched();
-            if now.current_leader != Some(now.id) {
-                return;
-            }
             let last = now.last_log_index.unwrap_or_default();
             let replicated: BTreeMap<NodeId, Option<u64>> = now
                 .replication
@@ -111,19 +149,36 @@ impl Inner {
                 .flatten()
                 .map(|(node, matched)| (*node, matched.as_ref().map(|id| id.index)))
                 .collect();
-            (now.membership_config.membership().clone(), last, replicated)
+            let current = now.membership_config.membership().clone();
+            (now.current_leader == Some(now.id), current, last, replicated)
         };
+        self.applied.roster(|roster| self.peers.follow(roster, &still_needed(roster.voters(), &current)));
+        if !leads {
+            return;
+        }
         let behind = |node: NodeId| {
             let matched = replicated.get(&node).copied().flatten()?;
             Some(last.saturating_sub(matched))
         };
         let voters = self.applied.read(|list| list.roster().voters().clone());
+        if !nodes_of(&voters).contains(&self.peers.own().node) {
+            // The others go on without this node, and hear no more of it.
+            if let Some(heir) = self.heir()
+                && self.raft.trigger().transfer_leader(heir).await.is_ok()
+            {
+                tracing::info!(heir, "this node does not decide any more, and hands leadership on");
+            }
+            return;
+        }
         let Some(step) = next_step(&voters, &current, behind) else { return };
         tracing::info!(?step, "the membership follows the roster");
         let done = match step {
             Step::Learn(node, named) => self.raft.add_learner(node, named, false).await.map(drop),
             Step::Voters(nodes) => {
                 self.raft.change_membership(ChangeMembers::ReplaceAllVoters(nodes), false).await.map(drop)
+            }
+            Step::Forget(nodes) => {
+                self.raft.change_membership(ChangeMembers::RemoveNodes(nodes), false).await.map(drop)
             }
         };
         if let Err(error) = done {

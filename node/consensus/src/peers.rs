@@ -1,22 +1,29 @@
 //! One HTTP/2 channel to the node of each other voting member.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use comity_core::MemberId;
 use comity_core::canonical::Hex32;
+use comity_core::genesis::RosterMember;
 use comity_core::roster::Roster;
 use comity_identity::tls::TlsSetupError;
-use comity_identity::{ConnectorLimits, Credentials, Expectation, MemberConnector, SharedTrust, explain_tls_error};
+use comity_identity::{
+    ConnectorLimits, Credentials, Expectation, MemberAnchors, MemberConnector, SharedTrust, TrustStore,
+    explain_tls_error,
+};
 use comity_proto::v1::consensus_service_client::ConsensusServiceClient;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
 
 use crate::guard::{AppendAsked, Confirmed, MisledBy};
+use crate::random;
 use crate::types::NodeId;
 use crate::wire::{AppendResponse, InvalidMessage, MESSAGE_MAX_BYTES, Sender};
 
@@ -34,17 +41,29 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 pub(crate) enum Dial {
     /// Over mutual TLS.
     Tls { credentials: Credentials, trust: SharedTrust },
+    /// Over a network that is simulated.
+    #[cfg(feature = "simulation")]
+    Simulated(crate::simulation::Dialler),
 }
 
 impl Dial {
-    fn channel(&self, member: MemberId, endpoint: &Endpoint) -> Result<Channel, TlsSetupError> {
+    /// `instead` takes the place of whom this node trusts otherwise.
+    fn channel(
+        &self,
+        member: MemberId,
+        endpoint: &Endpoint,
+        instead: Option<SharedTrust>,
+    ) -> Result<Channel, TlsSetupError> {
         match self {
             Self::Tls { credentials, trust } => {
+                let trust = instead.as_ref().unwrap_or(trust);
                 let limits = ConnectorLimits { connect_timeout_ms: 2_000, handshake_timeout_ms: 3_000 };
                 let expectation = Expectation::node_of(member);
                 let connector = MemberConnector::new(credentials, trust.clone(), expectation, limits)?;
                 Ok(endpoint.connect_with_connector_lazy(connector))
             }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(dialler) => Ok(dialler(member, endpoint)),
         }
     }
 }
@@ -83,6 +102,8 @@ pub(crate) struct Peers {
 struct Peer {
     member: MemberId,
     address: String,
+    /// It votes no more.
+    leaves: bool,
     channel: Channel,
     gate: Mutex<Gate>,
     confirmed: Mutex<Confirmed>,
@@ -105,22 +126,31 @@ impl Peers {
 
     /// Reaches the voting members' nodes of a roster from now on, and no others. Where nothing changed for one, neither does
     /// its channel.
-    pub(crate) fn follow(&self, roster: &Roster) {
+    ///
+    /// INVARIANT: of the nodes that vote no more, only those `needed` are spoken to, by the roots that the roster last had for
+    /// them; and they are not heard unless they answer.
+    pub(crate) fn follow(&self, roster: &Roster, needed: &BTreeSet<NodeId>) {
+        let mut wanted: BTreeMap<NodeId, (&RosterMember, bool)> = BTreeMap::new();
+        for standing in roster.iter() {
+            let (node, leaves) = (standing.node_id(), !standing.is_voter());
+            if node != self.own.node && (!leaves || needed.contains(&node)) {
+                wanted.insert(node, (&standing.row, leaves));
+            }
+        }
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
-        let wanted = |node: &NodeId| roster.voters().values().any(|voter| voter.node_id == *node);
-        peers.retain(|node, _| wanted(node));
-        for (member, voter) in roster.voters().iter().filter(|(_, voter)| voter.node_id != self.own.node) {
-            let Some(address) = roster.get(*member).map(|standing| standing.row.endpoint.as_str()) else { continue };
-            if peers.get(&voter.node_id).is_none_or(|peer| peer.address != address) {
-                match self.peer(*member, address) {
-                    Ok(peer) => drop(peers.insert(voter.node_id, Arc::new(peer))),
-                    Err(problem) => tracing::error!(%member, problem, "no channel to this member's node"),
+        peers.retain(|node, _| wanted.contains_key(node));
+        for (node, (row, leaves)) in wanted {
+            if peers.get(&node).is_none_or(|peer| peer.address != row.endpoint || peer.leaves != leaves) {
+                match self.peer(row, leaves) {
+                    Ok(peer) => drop(peers.insert(node, Arc::new(peer))),
+                    Err(problem) => tracing::error!(member = %row.member, problem, "no channel to this member's node"),
                 }
             }
         }
     }
 
-    fn peer(&self, member: MemberId, address: &str) -> Result<Peer, String> {
+    fn peer(&self, row: &RosterMember, leaves: bool) -> Result<Peer, String> {
+        let (member, address) = (row.member, row.endpoint.clone());
         // Whatever is dialled makes the TLS; the scheme keeps tonic from asking for its own.
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|_| format!("`{address}` in the roster is no address"))?
@@ -129,9 +159,10 @@ impl Peers {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        let channel = self.dial.channel(member, &endpoint).map_err(|error| error.to_string())?;
+        let instead = leaves.then(|| last_roots(row)).transpose()?;
+        let channel = self.dial.channel(member, &endpoint, instead).map_err(|error| error.to_string())?;
         let (gate, confirmed) = (Mutex::default(), Mutex::default());
-        Ok(Peer { member, address: address.to_owned(), channel, gate, confirmed })
+        Ok(Peer { member, address, leaves, channel, gate, confirmed })
     }
 
     fn known(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Arc<Peer>>> {
@@ -221,6 +252,14 @@ impl Peer {
     }
 }
 
+/// Trust in one member alone, by the roots that its row has.
+fn last_roots(row: &RosterMember) -> Result<SharedTrust, String> {
+    let der = |pem: &String| CertificateDer::from_pem_slice(pem.as_bytes()).map(|der| der.to_vec());
+    let roots_der = row.roots_pem.iter().map(der).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    let anchors = MemberAnchors { member: row.member, trust_domain: row.trust_domain.clone(), roots_der };
+    TrustStore::new(&[anchors]).map(SharedTrust::new).map_err(|error| error.to_string())
+}
+
 /// The innermost cause says what happened; what surrounds it says "transport error".
 fn deepest(status: &Status) -> String {
     let mut cause: &dyn std::error::Error = status;
@@ -261,9 +300,6 @@ impl Gate {
 
 /// Between half of it and all of it, so that nodes which lost the same peer do not come back to it at one moment.
 pub(crate) fn jitter(milliseconds: u64) -> u64 {
-    let mut random = [0; 8];
-    // Without random bytes everybody waits half: worse, not wrong.
-    let _ = getrandom::fill(&mut random);
     let half = milliseconds / 2;
-    half + u64::from_le_bytes(random) % (milliseconds - half + 1)
+    half + random::number() % (milliseconds - half + 1)
 }

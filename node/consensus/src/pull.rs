@@ -18,7 +18,7 @@ use crate::guard::Known;
 use crate::log_store::LogStore;
 use crate::peers::{CallError, Peers};
 use crate::snapshot::{SnapshotData, Staged};
-use crate::state_machine::Applied;
+use crate::state_machine::{Applied, erased_texts};
 use crate::types::{Command, Keys};
 use crate::verify;
 use crate::wire::{self, InvalidMessage};
@@ -297,6 +297,7 @@ impl Inner {
             if accepted.repeated {
                 return Err(PullError::Repeated { leaf, earlier: accepted.leaf });
             }
+            staged.erased.extend(erased_texts(&accepted.events));
         }
         let commands = staged.size();
         if first / PROGRESS_LEAVES != commands / PROGRESS_LEAVES {

@@ -54,7 +54,7 @@ impl Heard {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    fn ms_ago(&self) -> Option<u64> {
+    pub(crate) fn ms_ago(&self) -> Option<u64> {
         let heard = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         heard.map(|at| milliseconds(at.elapsed()))
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use comity_core::roster::Roster;
 use comity_identity::Peer;
 use comity_proto::v1;
 use comity_proto::v1::consensus_service_server::{ConsensusService, ConsensusServiceServer};
@@ -15,7 +14,6 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::guard::{Guard, Known, Turned};
-use crate::membership;
 use crate::pages::{self, Pages};
 use crate::pool::{Origin, Pool};
 use crate::pull::{Pulled, Puller};
@@ -295,12 +293,14 @@ impl Inner {
         if !matches!(tokio::time::timeout(APPLY_TIMEOUT, applied).await, Ok(Ok(_))) {
             return Err(Turned::TimedOut(APPLY_TIMEOUT.as_millis()));
         }
-        let current = {
-            let metrics = self.raft.metrics();
-            let now = metrics.borrow_watched();
-            now.membership_config.membership().clone()
-        };
-        self.guard.membership(from, &current, proposed).map(|()| None)
+        self.guard.membership(from, &self.current(), proposed).map(|()| None)
+    }
+
+    /// The membership that counts here.
+    fn current(&self) -> Membership {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        now.membership_config.membership().clone()
     }
 
     /// Pulls what a snapshot holds and this node lacks, and puts it in place.
@@ -322,15 +322,8 @@ impl Inner {
             };
         }
         // What the snapshot leads to says who decides.
-        let proposed = offer.membership.membership();
-        let fits = |roster: &Roster| membership::is_asked_for(roster, &Membership::default(), proposed);
-        let asked_for = match &data.staged {
-            Some(staged) => fits(staged.list.roster()),
-            None => self.applied.roster(fits),
-        };
-        if !asked_for {
-            return Err(Turned::OtherMembership(from.member));
-        }
+        let staged = data.staged.as_ref().map(|staged| &staged.list);
+        guard.led_to(from, staged, &self.current(), offer.membership.membership())?;
         let _placing = placing.write().await;
         let (vote, committed) = raft.with_raft_state(position).await.map_err(stopped)?;
         guard.snapshot(from, &offer, vote.leader_id.term, committed)?;

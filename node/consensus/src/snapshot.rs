@@ -22,18 +22,20 @@ pub(crate) struct SnapshotData {
 }
 
 /// A list that goes on from this node's own, replayed from commands that were put aside.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Staged {
     /// The first leaf that was pulled.
     pub(crate) from: u64,
     /// The list, signatures and rules checked.
     pub(crate) list: ListState,
+    /// The texts that are to be erased by what was replayed, whether they came with it or are here already.
+    pub(crate) erased: Vec<Hex32>,
 }
 
 impl Staged {
     /// Nothing pulled yet.
     pub(crate) fn on(own: &ListState) -> Self {
-        Self { from: own.commands().size(), list: own.clone() }
+        Self { from: own.commands().size(), list: own.clone(), erased: Vec::new() }
     }
 
     /// Leaves of its command log.
@@ -69,21 +71,18 @@ impl SnapshotData {
         (self.commands, self.root) == (list.commands().size(), list.commands().root())
     }
 
-    /// What is left of it when it is installed over `own`: the claim alone, from which leaf on commands were put aside, and the
-    /// new list, if it is another.
-    pub(crate) fn list_on(self, own: &ListState) -> Result<(Self, u64, Option<ListState>), NoContinuation> {
-        let size = own.commands().size();
+    /// What is left of it when it is installed over `own`: the claim alone, and what was pulled for it, if the list becomes
+    /// another.
+    pub(crate) fn list_on(self, own: &ListState) -> Result<(Self, Option<Staged>), NoContinuation> {
         let claim = Self { staged: None, ..self };
-        let refused = NoContinuation { commands: claim.commands, root: claim.root, own: size };
+        let refused = NoContinuation { commands: claim.commands, root: claim.root, own: own.commands().size() };
         if claim.is_of(own) {
-            return Ok((claim, size, None));
+            return Ok((claim, None));
         }
         // The list may have gone on since the snapshot was pulled.
         let goes_on = |staged: &Staged| claim.is_of(&staged.list) && staged.goes_on_from(own);
         let staged = self.staged.filter(|staged| goes_on(staged)).ok_or(refused)?;
-        let from = staged.from;
-        let list = Arc::try_unwrap(staged).map_or_else(|shared| shared.list.clone(), |staged| staged.list);
-        Ok((claim, from, Some(list)))
+        Ok((claim, Some(Arc::unwrap_or_clone(staged))))
     }
 }
 

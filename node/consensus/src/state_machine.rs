@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::log_store::{Leaves, LogStore, Purged};
 use crate::pool::Pool;
-use crate::snapshot::{Current, SnapshotBuilder, SnapshotData};
+use crate::snapshot::{Current, SnapshotBuilder, SnapshotData, Staged};
 use crate::types::{Command, Keys, LogId, NodeId, Outcome, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::verify;
 
@@ -51,8 +51,8 @@ struct Shared {
     position: watch::Sender<Position>,
     waiting: Mutex<HashMap<Hex32, Waiters>>,
     pool: Pool,
-    /// A list that was verified elsewhere, whose roster counts until this node has caught up with it.
-    bootstrap: Option<Arc<ListState>>,
+    /// A list that is further than what is applied, whose roster counts until this node has caught up with it.
+    ahead: RwLock<Option<Arc<ListState>>>,
 }
 
 /// Who waits for one command.
@@ -71,8 +71,8 @@ impl Applied {
         bootstrap: Option<Arc<ListState>>,
     ) -> Self {
         let (position, _) = watch::channel(Position::of(&list, applied));
-        let (genesis, list) = (Arc::clone(list.genesis()), RwLock::new(list));
-        Self(Arc::new(Shared { genesis, list, leaves, position, waiting: Mutex::default(), pool, bootstrap }))
+        let (genesis, list, ahead) = (Arc::clone(list.genesis()), RwLock::new(list), RwLock::new(bootstrap));
+        Self(Arc::new(Shared { genesis, list, leaves, position, waiting: Mutex::default(), pool, ahead }))
     }
 
     pub(crate) fn genesis(&self) -> &Arc<Genesis> {
@@ -84,12 +84,32 @@ impl Applied {
         look(&self.0.list.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Looks at the roster: that of the applied list, or of the one that this node began with while that is further.
+    /// Looks at the roster: that of the applied list, or of one that is further.
     pub(crate) fn roster<R>(&self, look: impl FnOnce(&Roster) -> R) -> R {
-        self.read(|list| match &self.0.bootstrap {
-            Some(bootstrap) if bootstrap.commands().size() > list.commands().size() => look(bootstrap.roster()),
-            _ => look(list.roster()),
+        self.furthest(|list| look(list.roster()))
+    }
+
+    /// Looks at the applied list, or at the one that this node began with or was told of while that is further.
+    pub(crate) fn furthest<R>(&self, look: impl FnOnce(&ListState) -> R) -> R {
+        let ahead = self.0.ahead.read().unwrap_or_else(PoisonError::into_inner).clone();
+        self.read(|list| match &ahead {
+            Some(ahead) if ahead.commands().size() > list.commands().size() => look(ahead),
+            _ => look(list),
         })
+    }
+
+    /// Whom this node hears and reaches follows from this list, until what is applied has caught up with it.
+    pub(crate) fn ahead(&self, list: Arc<ListState>) {
+        *self.0.ahead.write().unwrap_or_else(PoisonError::into_inner) = Some(list);
+        // Whoever follows the roster looks again.
+        self.0.position.send_modify(|_| {});
+    }
+
+    /// Lets go of a list that what is applied has caught up with.
+    pub(crate) fn forget_what_is_behind(&self) {
+        let size = self.read(|list| list.commands().size());
+        let mut ahead = self.0.ahead.write().unwrap_or_else(PoisonError::into_inner);
+        ahead.take_if(|ahead| ahead.commands().size() <= size);
     }
 
     /// Whose node an id is, where the roster names it among those that decide.
@@ -344,12 +364,17 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     /// membership are durable in one transaction before anybody sees the new list.
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
         let Some(last) = meta.last_log_id else { return Ok(()) };
-        let (claim, staged_from, list) = self.applied.read(|own| data.list_on(own)).map_err(io::Error::other)?;
+        let (claim, staged) = self.applied.read(|own| data.list_on(own)).map_err(io::Error::other)?;
         let snapshot = Purged { last, commands: claim.commands, membership: meta.last_membership.clone() };
-        self.log.install(snapshot, staged_from).await?;
-        match list {
-            Some(list) => self.applied.replace(list, last.index + 1),
-            None => self.applied.moved(last.index + 1),
+        match staged {
+            Some(Staged { from, list, erased }) => {
+                self.log.install(snapshot, from, erased).await?;
+                self.applied.replace(list, last.index + 1);
+            }
+            None => {
+                self.log.install(snapshot, claim.commands, Vec::new()).await?;
+                self.applied.moved(last.index + 1);
+            }
         }
         self.last = Some(last);
         self.membership = meta.last_membership.clone();

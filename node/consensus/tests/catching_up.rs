@@ -9,6 +9,7 @@ use comity_consensus::Tuning;
 use comity_core::MemberId;
 use comity_core::canonical::Hex32;
 use comity_core::list::{Choice, ListState, Submission};
+use comity_core::roster::node_id;
 use comity_core::testing::{History, member};
 use comity_proto::v1;
 use support::fake::{Fake, Speaker, wire};
@@ -85,6 +86,30 @@ async fn a_node_that_was_away_over_a_purge_catches_up_by_snapshot() {
     same_everywhere(&nodes).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_is_not_kept_whoever_still_serves_its_text() {
+    let mut offered = Offered::new(2).await;
+    let world = &offered.world;
+    let (failed, ballot) = world.federation.table(member("CA"), 500);
+    let (kept, _) = world.federation.table(member("CA"), 501);
+    for submission in [
+        failed.clone(),
+        kept.clone(),
+        world.federation.vote(member("DE"), ballot, Choice::No, 502),
+        world.federation.vote(member("FR"), ballot, Choice::No, 503),
+    ] {
+        offered.history.apply(&submission).unwrap();
+    }
+    offered.fake.tell(|told| told.leaves = offered.history.accepted.clone());
+    assert_eq!(offered.offer(|_| {}).await, None);
+    assert_eq!(offered.node.consensus.read(heads), heads(&offered.history.state));
+    let (failed, kept) = (failed.public_text.unwrap(), kept.public_text.unwrap());
+    let texts = [failed.digest(), kept.digest()].map(|digest| offered.node.consensus.public_text(digest));
+    let [found, other] = texts;
+    assert_eq!((found.await.unwrap(), other.await.unwrap()), (None, Some(kept)));
+    assert!(!files_hold(&offered.world, member("FR"), &failed.bytes));
+}
+
 /// FR's node, alone; and DE, which is no node of ours and offers it snapshots.
 struct Offered {
     world: World,
@@ -93,8 +118,6 @@ struct Offered {
     history: History,
     _serving: Running,
 }
-
-const DE_NODE: u64 = 2;
 
 impl Offered {
     async fn new(commands: u64) -> Self {
@@ -112,7 +135,7 @@ impl Offered {
 
     /// The reason with which an offer is refused; nothing where it was taken.
     async fn offer(&self, change: impl FnOnce(&mut v1::InstallSnapshotRequest)) -> Option<String> {
-        let mut speaker = Speaker::new(&self.world, member("DE"), DE_NODE, member("FR"));
+        let mut speaker = Speaker::new(&self.world, member("DE"), member("FR"));
         let mut message = speaker.offer(&self.history, 9, 500);
         change(&mut message);
         match speaker.client.install_snapshot(message).await {
@@ -172,14 +195,19 @@ async fn a_snapshot_that_does_not_hold_is_refused() {
     };
     // What can be told before anything is pulled.
     assert_eq!(refused(|m| m.vote.as_mut().unwrap().committed = false).await, "VOTE_NOT_COMMITTED");
-    assert_eq!(refused(|m| m.vote.as_mut().unwrap().node_id = 3).await, "OTHERS_VOTE");
+    assert_eq!(refused(|m| m.vote.as_mut().unwrap().node_id = node_id(member("FR"), 1)).await, "OTHERS_VOTE");
     assert_eq!(refused(|m| m.vote.as_mut().unwrap().term = 1 << 40).await, "TERM_TOO_FAR");
     assert_eq!(refused(|m| m.last_log_id.as_mut().unwrap().term = 10).await, "MESSAGE_INVALID");
     assert_eq!(refused(|m| m.membership_log_id.as_mut().unwrap().index = 501).await, "MESSAGE_INVALID");
     assert_eq!(refused(|m| m.commands = 1 << 50).await, "MESSAGE_INVALID");
     assert_eq!(refused(|m| m.root.truncate(31)).await, "MESSAGE_INVALID");
-    assert_eq!(refused(|m| m.membership.as_mut().unwrap().configs[0].node_ids = vec![2]).await, "OTHER_MEMBERSHIP");
     assert_eq!(offered.fake.asked(), Vec::<u64>::new());
+    // What it replays to says who decides.
+    let alone = |m: &mut v1::InstallSnapshotRequest| {
+        m.membership.as_mut().unwrap().configs[0].node_ids = vec![node_id(member("DE"), 1)];
+    };
+    assert_eq!(refused(alone).await, "OTHER_MEMBERSHIP");
+    assert_eq!(offered.fake.asked(), [0]);
 
     // It does not replay to what it says.
     assert_eq!(refused(|m| m.root[0] ^= 1).await, "SNAPSHOT_OTHER_ROOT");
@@ -256,13 +284,12 @@ async fn an_erased_text_is_gone_everywhere_and_the_log_still_verifies() {
     nodes[0].consensus.submit(vote("FR", 2)).await.unwrap();
     nodes[0].consensus.submit(vote("DE", 3)).await.unwrap();
     same_everywhere(&nodes).await;
-    for node in &nodes {
-        assert!(node.consensus.public_text(text.digest()).await.unwrap().is_some());
-        node.consensus.erase_text(text.digest()).await.unwrap();
-    }
+    // It was rejected: that is enough.
     let erased_here = async |node: &Node| {
+        // Soon after it is applied.
+        let gone = || !files_hold(&world, node.consensus.member(), &text.bytes);
+        until("the text is gone", gone).await;
         assert_eq!(node.consensus.public_text(text.digest()).await.unwrap(), None);
-        assert!(!files_hold(&world, node.consensus.member(), &text.bytes), "{}", node.consensus.member());
         assert!(files_hold(&world, node.consensus.member(), &tabling.envelope), "the command stays");
     };
     for node in &nodes {
@@ -278,8 +305,7 @@ async fn an_erased_text_is_gone_everywhere_and_the_log_still_verifies() {
     let leads = leader(&nodes).await;
     let speaks = (0..2).find(|n| *n != leads).unwrap();
     let (to, from) = (nodes[leads].consensus.member(), nodes[speaks].consensus.member());
-    let node_id = if from == member("DE") { 2 } else { 3 };
-    let mut speaker = Speaker::new(&world, from, node_id, to);
+    let mut speaker = Speaker::new(&world, from, to);
     let message = v1::SubmitRequest { sender: speaker.sender(), command: Some(wire(&tabling)) };
     speaker.client.submit(message).await.unwrap();
     table(&nodes[0], &world, 100..150).await;
@@ -298,7 +324,10 @@ async fn an_erased_text_is_gone_everywhere_and_the_log_still_verifies() {
     let nodes = start_all(&world).await;
     until("the list is back", || nodes[0].consensus.read(heads) == before).await;
     assert_eq!(leaves(&nodes[0]).await, all);
-    assert_eq!(nodes[0].consensus.public_text(text.digest()).await.unwrap(), None);
+    same_everywhere(&nodes).await;
+    for node in [0, 2].map(|n| &nodes[n]) {
+        assert_eq!(node.consensus.public_text(text.digest()).await.unwrap(), None);
+    }
     let replayed = {
         let mut list = ListState::new(std::sync::Arc::clone(&world.federation.genesis));
         for envelope in &all {

@@ -68,7 +68,7 @@ async fn what_is_announced_is_handed_in_though_nobody_submits_it() {
     same_everywhere(&nodes).await;
 
     // CA tells FR's node of its vote, and gives it to nobody else.
-    let mut speaker = Speaker::new(&world, member("CA"), 1, member("FR"));
+    let mut speaker = Speaker::new(&world, member("CA"), member("FR"));
     let vote = world.federation.vote(member("CA"), ballot, Choice::Yes, 2);
     let commands = vec![wire(&vote), wire(&tabling)];
     let message = v1::AnnounceRequest { sender: speaker.sender(), commands };

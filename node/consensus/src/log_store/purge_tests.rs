@@ -197,7 +197,12 @@ async fn an_erased_text_comes_back_with_nothing() {
 
 impl LogStore {
     async fn read_all_texts(&self) -> usize {
-        let row = sqlx::query("SELECT count(*) FROM public_text").fetch_one(&self.0.reader).await.unwrap();
+        let pool = match &self.0.reader {
+            Reader::File(pool) => pool,
+            #[cfg(feature = "simulation")]
+            Reader::Memory(_) => panic!("no file"),
+        };
+        let row = sqlx::query("SELECT count(*) FROM public_text").fetch_one(pool).await.unwrap();
         usize::try_from(sqlx::Row::get::<i64, _>(&row, 0)).unwrap()
     }
 }
@@ -223,7 +228,7 @@ async fn what_was_staged_is_installed_or_forgotten() {
     log.stage(3, pulled.clone()).await.unwrap();
     let membership = crate::types::StoredMembership::default();
     let snapshot = Purged { last: id(2, 20), commands: 8, membership };
-    log.install(snapshot.clone(), 3).await.unwrap();
+    log.install(snapshot.clone(), 3, Vec::new()).await.unwrap();
     let all: Vec<Submission> =
         own.iter().map(submission).chain(pulled.iter().map(|command| command.submission().clone())).collect();
     let check = async |mut log: LogStore| {

@@ -57,10 +57,11 @@ pub(super) enum Write {
     },
     /// What was pulled is not used.
     ClearStaged(Done),
-    /// The leaves from `staged_from` on were staged.
+    /// The leaves from `staged_from` on were staged; these texts go.
     Install {
         snapshot: Purged,
         staged_from: u64,
+        erased: Vec<Hex32>,
         done: Done,
     },
     Erase {
@@ -79,7 +80,15 @@ impl Write {
         }
     }
 
-    fn answer(self, result: io::Result<()>) {
+    fn erases(&self) -> bool {
+        match self {
+            Self::Erase { .. } => true,
+            Self::Install { erased, .. } => !erased.is_empty(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn answer(self, result: io::Result<()>) {
         match self {
             Self::Append { done, .. } => done.io_completed(result),
             // Whoever does not wait any more does not need the answer.
@@ -189,7 +198,7 @@ impl Writer {
             self.failed = Some(clone(error));
             return result;
         }
-        self.checkpoint_due |= batch.iter().any(|write| matches!(write, Write::Erase { .. }));
+        self.checkpoint_due |= batch.iter().any(Write::erases);
         if self.checkpoint_due {
             // What is asked is done already: it is only tried again with what is written next.
             self.checkpoint_due = match checkpoint(&mut self.db).await {
@@ -233,7 +242,10 @@ impl Writer {
                 }
                 Write::Stage { first, commands, .. } => commands::stage(&mut *db, *first, commands).await?,
                 Write::ClearStaged(_) => commands::clear_staged(&mut *db).await?,
-                Write::Install { snapshot, staged_from, .. } => {
+                Write::Install { snapshot, staged_from, erased, .. } => {
+                    for digest in erased {
+                        commands::erase(&mut *db, *digest).await?;
+                    }
                     commands::install(&mut *db, snapshot, *staged_from, &self.leaves).await?;
                     end = end.max(snapshot.end());
                     purged = Some(snapshot.clone());

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use comity_core::canonical::Hex32;
 use comity_core::list::{ListState, Submission};
+use comity_core::roster::node_id;
 use comity_core::testing::{Federation, History};
 use comity_core::{MemberId, Role};
 use comity_proto::v1;
@@ -147,8 +148,9 @@ pub(crate) struct Speaker<'a> {
 }
 
 impl<'a> Speaker<'a> {
-    pub(crate) fn new(world: &'a World, from: MemberId, node_id: u64, to: MemberId) -> Self {
+    pub(crate) fn new(world: &'a World, from: MemberId, to: MemberId) -> Self {
         let channel = world.channel(world.credentials(from, Role::Node), to);
+        let node_id = node_id(from, 1);
         Self { world, node_id, client: ConsensusServiceClient::new(channel) }
     }
 
@@ -161,7 +163,7 @@ impl<'a> Speaker<'a> {
     pub(crate) fn offer(&self, history: &History, term: u64, index: u64) -> v1::InstallSnapshotRequest {
         let mut voters: Vec<MemberId> = self.world.federation.voters();
         voters.sort();
-        let ids = || 1..=voters.len() as u64;
+        let ids = || voters.iter().map(|member| node_id(*member, 1));
         let nodes = ids().zip(&voters).map(|(node_id, member)| v1::RaftNode { node_id, member: member.to_string() });
         v1::InstallSnapshotRequest {
             sender: self.sender(),

@@ -8,14 +8,15 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use comity_consensus::{Consensus, ConsensusConfig, OpenError, OpenLogError, Timing, Tuning};
 use comity_core::canonical::Hex32;
-use comity_core::genesis::Genesis;
-use comity_core::list::ListState;
-use comity_core::testing::{Federation, members};
+use comity_core::genesis::{Genesis, RosterMember};
+use comity_core::list::{BallotState, Choice, ListState, Motion, ReplacedKeys, Submission};
+use comity_core::testing::{Federation, MemberKeys, members, roster_member};
 use comity_core::{MemberId, Role, Timestamp};
 use comity_identity::pki::{AUTHORITY_VALID_DAYS, Authority, days};
 use comity_identity::tls::server_config;
@@ -43,6 +44,9 @@ pub(crate) struct World {
     pub(crate) authorities: BTreeMap<MemberId, Authority>,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) tuning: Tuning,
+    /// Everybody's row as the roster has it or will have it.
+    pub(crate) rows: BTreeMap<MemberId, RosterMember>,
+    serial: AtomicU64,
 }
 
 /// A member's running node, on threads of its own so that it can be killed.
@@ -125,7 +129,68 @@ impl World {
         });
         let anchors: Vec<_> = authorities.values().map(Authority::anchors).collect();
         let trust = SharedTrust::new(TrustStore::new(&anchors).unwrap());
-        Self { federation, trust, authorities, folder: tempfile::tempdir().unwrap(), tuning: Tuning::default() }
+        let rows = federation.genesis.members().clone();
+        let (folder, tuning, serial) = (tempfile::tempdir().unwrap(), Tuning::default(), AtomicU64::new(1 << 30));
+        Self { federation, trust, authorities, folder, tuning, rows, serial }
+    }
+
+    /// A serial that no other call returned.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A state that is no member yet: its authority, its keys, and its row for the ballot.
+    pub(crate) fn invite(&mut self, code: &str) -> RosterMember {
+        let member: MemberId = code.parse().unwrap();
+        let domain = format!("{}.comity.example", member.to_lowercase()).parse().unwrap();
+        let authority = Authority::create(member, &domain, now(), AUTHORITY_VALID_DAYS).unwrap();
+        // Keys that nobody had: each newcomer is another one.
+        let n = 50 + self.rows.len();
+        let row = RosterMember {
+            roots_pem: vec![authority.certificate_pem().to_owned()],
+            endpoint: format!("127.0.0.1:{}", free_port()),
+            ..roster_member(n, member)
+        };
+        self.authorities.insert(member, authority);
+        self.federation.keys.insert(member, MemberKeys::of(n));
+        self.rows.insert(member, row.clone());
+        let anchors: Vec<_> = self.authorities.values().map(Authority::anchors).collect();
+        self.trust.replace(TrustStore::new(&anchors).unwrap());
+        row
+    }
+
+    /// What replaces a member's keys where its machine was lost: from here on it signs with these, and its node is elsewhere.
+    pub(crate) fn replace_keys(&mut self, member: MemberId, incarnation: u32) -> ReplacedKeys {
+        let n = 100 + usize::try_from(incarnation).unwrap();
+        let row = self.rows.get_mut(&member).unwrap();
+        let keys = roster_member(n, member);
+        row.endpoint = format!("127.0.0.1:{}", free_port());
+        self.federation.keys.insert(member, MemberKeys::of(n));
+        ReplacedKeys {
+            decision_key: keys.decision_key,
+            node_key: keys.node_key,
+            recovery_key: keys.recovery_key,
+            roots_pem: row.roots_pem.clone(),
+            endpoint: row.endpoint.clone(),
+            incarnation,
+        }
+    }
+
+    /// A member tables a motion and these vote yes, all through one node, until it is adopted.
+    pub(crate) async fn decide(&self, via: &Node, motion: Motion, by: &str, voters: &[&str]) {
+        let (tabling, ballot) = self.federation.motion(by.parse().unwrap(), motion, self.serial());
+        via.consensus.submit(tabling).await.unwrap();
+        for voter in voters {
+            let vote = self.federation.vote(voter.parse().unwrap(), ballot, Choice::Yes, self.serial());
+            via.consensus.submit(vote).await.unwrap();
+        }
+        let adopted = via.consensus.read(|list| matches!(list.ballot(&ballot).unwrap().state, BallotState::Adopted(_)));
+        assert!(adopted, "{:?}", via.consensus.read(|list| list.ballot(&ballot).cloned()));
+    }
+
+    /// A command that nobody handed in before: a member tables a proposal.
+    pub(crate) fn tabling(&self, by: &str) -> Submission {
+        self.federation.table(by.parse().unwrap(), self.serial()).0
     }
 
     pub(crate) fn folder(&self, member: MemberId) -> PathBuf {
@@ -156,10 +221,22 @@ impl World {
         self.start_with(member, Arc::clone(&self.federation.genesis)).await.unwrap()
     }
 
+    /// Starts a node of a member that begins with a list which another gave it.
+    pub(crate) async fn join(&self, member: MemberId, incarnation: u32, list: Arc<ListState>) -> Node {
+        let genesis = Arc::clone(&self.federation.genesis);
+        let config = ConsensusConfig { incarnation, bootstrap: Some(list), ..self.config(member, genesis) };
+        self.run(config).await.unwrap()
+    }
+
     /// Starts a member's node on some genesis.
     pub(crate) async fn start_with(&self, member: MemberId, genesis: Arc<Genesis>) -> Result<Node, OpenError> {
-        let endpoint = self.federation.genesis.member(member).unwrap().endpoint.clone();
-        let config = self.config(member, genesis);
+        self.run(self.config(member, genesis)).await
+    }
+
+    /// Starts a node.
+    pub(crate) async fn run(&self, config: ConsensusConfig) -> Result<Node, OpenError> {
+        let member = config.member;
+        let endpoint = self.rows[&member].endpoint.clone();
         let tls =
             server_config(&self.credentials(member, Role::Node), self.trust.clone(), Expectation::peers()).unwrap();
         let trust = self.trust.clone();
@@ -175,7 +252,7 @@ impl World {
 
     /// Opens a member's peer port for something that is no node of ours, until what is returned is dropped.
     pub(crate) fn serve<S: ConsensusService>(&self, member: MemberId, service: S) -> Running {
-        let endpoint = self.federation.genesis.member(member).unwrap().endpoint.clone();
+        let endpoint = self.rows[&member].endpoint.clone();
         let tls =
             server_config(&self.credentials(member, Role::Node), self.trust.clone(), Expectation::peers()).unwrap();
         let running = Running::new();
@@ -190,7 +267,7 @@ impl World {
         let connector =
             MemberConnector::new(&from, self.trust.clone(), Expectation::node_of(to), ConnectorLimits::default())
                 .unwrap();
-        let endpoint = &self.federation.genesis.member(to).unwrap().endpoint;
+        let endpoint = &self.rows[&to].endpoint;
         Endpoint::from_shared(format!("http://{endpoint}")).unwrap().connect_with_connector_lazy(connector)
     }
 }
@@ -248,6 +325,19 @@ pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
         assert!(started.elapsed() < Duration::from_secs(20), "{what}: not within 20 s");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Whose nodes decide, and which of theirs, as a node has it.
+pub(crate) fn deciding(node: &Node) -> BTreeMap<String, u32> {
+    let deciding = node.consensus.status().deciding;
+    deciding.into_iter().map(|(member, incarnation)| (member.to_string(), incarnation)).collect()
+}
+
+/// Waits until these decide, each by its first node, as every one of these nodes has it.
+pub(crate) async fn decided_by(nodes: &[&Node], members: &[&str]) {
+    let wanted: BTreeMap<String, u32> = members.iter().map(|code| ((*code).to_owned(), 1)).collect();
+    let settled = |node: &&Node| deciding(node) == wanted && !node.consensus.status().changing;
+    until(&format!("{members:?} decide"), || nodes.iter().all(settled)).await;
 }
 
 /// What two states that are the same have in common.
