@@ -97,7 +97,12 @@ async fn stolen_keys_are_revoked_at_once_and_replaced_by_ballot() {
     field.agreed("FR").await;
     let invite = field.federation.folder.join("invite.json").display().to_string();
     field.ok("FR", Admin, &["member", "invite", "-O", &invite]).await;
-    let de = Joined::start(&field, "DE", &invite, "anew/de");
+    let elsewhere = ["member", "join", &invite, "--member", "DE", "--endpoint", "127.0.0.1:9", "--dir"];
+    let name = field.federation.genesis.federation().to_string();
+    let anew = folder.join("de").display().to_string();
+    let elsewhere = [&elsewhere[..], &[&anew, "--federation", &name]].concat();
+    field.refused(Exit::Conflict, "FR", Admin, &elsewhere, &[&de.peer]).await;
+    let de = Joined::start_at(&field, "DE", &invite, "anew/de", &de.peer);
     let shown = de.until(&["list", "show", &entry], |e| e["agreed"] == true).await;
     assert_eq!(shown["proposer"], "DE");
     de.vote(&ballot).await;

@@ -267,16 +267,22 @@ pub struct Joined {
 impl Joined {
     /// Runs `comity member join` in a folder of the federation's.
     pub fn start(field: &Field, member: &'static str, invite: &str, folder: &str) -> Self {
+        let endpoint = format!("127.0.0.1:{}", free_ports(1).unwrap()[0]);
+        Self::start_at(field, member, invite, folder, &endpoint)
+    }
+
+    /// As [`Self::start`], where the members expect it.
+    pub fn start_at(field: &Field, member: &'static str, invite: &str, folder: &str, endpoint: &str) -> Self {
         let folder = field.federation.folder.join(folder);
-        let ports = free_ports(3).unwrap();
+        let ports = free_ports(2).unwrap();
         let address = |n: usize| format!("127.0.0.1:{}", ports[n]);
         let name = field.federation.genesis.federation().to_string();
         let log_path = field.federation.folder.join(format!("{member}.log"));
         let log = std::fs::File::create(&log_path).unwrap();
         let process = Command::new(program())
             .args(["member", "join", invite, "--member", member, "--run"])
-            .args(["--endpoint", &address(0), "--listen", &address(0), "--operator-listen", &address(1)])
-            .args(["--health-listen", &address(2), "--federation", &name[..8], "--dir"])
+            .args(["--endpoint", endpoint, "--listen", endpoint, "--operator-listen", &address(0)])
+            .args(["--health-listen", &address(1), "--federation", &name[..8], "--dir"])
             .arg(&folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
