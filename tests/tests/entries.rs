@@ -68,7 +68,9 @@ async fn an_entry_is_amended_measured_reviewed_and_its_history_told() {
     ];
     let mut at = 0;
     for words in &told[..7] {
-        at += history[at..].find(words).unwrap_or_else(|| panic!("`{words}` in its place in\n{history}"));
+        let found = history[at..].find(words);
+        assert!(found.is_some(), "`{words}` in its place in\n{history}");
+        at += found.unwrap();
     }
     assert!(told.iter().all(|words| history.contains(words)), "{history}");
 

@@ -10,6 +10,7 @@ use comity_cli::Exit;
 use comity_core::Role::{Admin, Operator};
 use comity_core::list::Choice;
 use comity_tests::commands::{Authors, commit};
+use comity_tests::federation::free_ports;
 use comity_tests::seed::Dice;
 use support::{Field, Joined, PATIENCE};
 
@@ -29,9 +30,11 @@ async fn keys_are_rotated_and_the_old_ones_decide_nothing() {
     let folder = field.federation.seat("FR").unwrap().folder.clone();
     let dir = folder.display().to_string();
     field.refused(Exit::Usage, "FR", Admin, &["member", "rotate-keys", "--dir", &dir], &["--decision"]).await;
-    field.approved("FR", Admin, &["member", "rotate-keys", "--decision", "--node", "--dir", &dir]).await;
+    let endpoint = format!("127.0.0.1:{}", free_ports(1).unwrap()[0]);
+    let rotate = ["member", "rotate-keys", "--decision", "--node", "--endpoint", &endpoint, "--dir", &dir];
+    field.approved("FR", Admin, &rotate).await;
 
-    // The new keys are put into the node's configuration.
+    // The new keys and the new address are put into the node's configuration.
     let seat = field.seat_of("FR");
     field.federation.stop(seat, Duration::from_secs(15)).await;
     let config = field.federation.seats[seat].config();
@@ -40,7 +43,8 @@ async fn keys_are_rotated_and_the_old_ones_decide_nothing() {
         let name = fresh_key(&folder, purpose).file_name().unwrap().to_str().unwrap().to_owned();
         text = text.replace(&format!("signing-{purpose}.key"), &name);
     }
-    std::fs::write(&config, text).unwrap();
+    let before = std::mem::replace(&mut field.federation.seats[seat].peer, endpoint.clone());
+    std::fs::write(&config, text.replace(&before, &endpoint)).unwrap();
     field.federation.spawn(seat).unwrap();
     field.federation.wait_serving(seat, PATIENCE).await.unwrap();
 

@@ -171,3 +171,40 @@ async fn an_invitation_is_compared_and_proved_before_anything_is_made() {
     let high = ["member", "raise-version", "9", "--statement", "Too far."];
     field.refused(Exit::Conflict, "FR", Operator, &high, &["RULES_VERSION"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_federation_is_founded_with_a_rule_for_each_kind_of_ballot() {
+    let field = Field::laid_out(&MEMBERS, "quorum(2/3)");
+    let folder = field.federation.folder.join("found");
+    let (dir, genesis) = (folder.display().to_string(), folder.join("genesis.json").display().to_string());
+    let mut rows = Vec::new();
+    for (member, endpoint) in [("NO", "127.0.0.1:7101"), ("SE", "127.0.0.1:7201")] {
+        field.ok("FR", Operator, &["pki", "init", "--member", member, "--endpoint", endpoint, "--dir", &dir]).await;
+        rows.push(folder.join(member.to_lowercase()).join("member.json").display().to_string());
+    }
+    let found = |rules: &[&str]| {
+        let mut found = vec!["member", "genesis", &rows[0], &rows[1], "--name", "Northern Partnership", "-O", &genesis];
+        found.extend(rules);
+        found.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (rules, words) in [
+        (["--rule-for", "lists=unanimity"], "raise_version"),
+        (["--rule-for", "list=quorum(3/2)"], "quorum(N/D)"),
+        (["--rule", "no_objection(period=2,notice=5)"], "no_objection(period=10"),
+    ] {
+        let wrong = found(&rules);
+        let wrong: Vec<&str> = wrong.iter().map(String::as_str).collect();
+        field.refused(Exit::Usage, "FR", Operator, &wrong, &[words]).await;
+    }
+    let silence = "list=no_objection(period=7,notice=3)";
+    let right = found(&["--rule", "unanimity", "--rule-for", silence, "--rule-for", "amend=quorum(1/2)"]);
+    let right: Vec<&str> = right.iter().map(String::as_str).collect();
+    field.ok("FR", Operator, &right).await;
+    let shown = field.read("FR", Operator, &["member", "list", "--genesis", &genesis]).await;
+    let shown = support::flat(&shown);
+    for words in
+        ["list no_objection(period=7,notice=3,presence=2/3", "amend quorum(1/2)", "expel unanimity", "NO", "SE"]
+    {
+        assert!(shown.contains(words), "`{words}` in\n{shown}");
+    }
+}

@@ -325,11 +325,10 @@ impl Joined {
     pub async fn until(&self, arguments: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
         let context = self.context(Role::Operator);
         let answer = self.desk.until("what the new member waits for", &context, arguments, wanted).await;
-        answer.unwrap_or_else(|error| {
-            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().collect();
-            panic!("{error}\n{}", lines[lines.len().saturating_sub(20)..].join("\n"))
-        })
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        assert!(answer.is_ok(), "{answer:?}\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
+        answer.unwrap()
     }
 
     pub async fn vote(&self, ballot: &str) {
