@@ -4,7 +4,7 @@
 mod support;
 
 use comity_cli::Exit;
-use comity_core::Role::{Approver, Operator};
+use comity_core::Role::Operator;
 use serde_json::Value;
 use support::{Field, assert_fit_to_print, flat};
 
@@ -175,16 +175,13 @@ async fn what_others_wrote_drives_no_terminal() {
     let entry = field.listed("FR", &VOTERS, "DOE, Ada").await;
     let statement = "Fine.\u{1b}[2J\u{202e}Not fine.";
     let delist = ["list", "delist", &entry, "--ground", "other", "--statement", statement];
-    let answer = field.run("DE", Operator, &delist).await;
-    // Refused with the field named, or shown harmlessly: never passed on.
-    assert!(!format!("{}{}", answer.out, answer.err).contains('\u{1b}'), "{}", answer.err);
-    let ballots = if answer.exit == Exit::Ok {
-        let approvals = field.read("DE", Approver, &["approve", "list"]).await;
-        assert!(!approvals.contains('\u{202e}'));
-        String::new()
-    } else {
-        assert!(answer.err.contains("statement"), "{}", answer.err);
-        field.read("DE", Operator, &["ballot", "list"]).await
-    };
-    assert!(!ballots.contains('\u{1b}'));
+    let refused = field.refused(Exit::Error, "DE", Operator, &delist, &["FIELD_INVALID", "statement"]).await;
+    assert!(!refused.contains('\u{1b}'), "{refused}");
+    // What is taken is shown harmlessly: marks that nobody sees are spelt out.
+    let proposal = field.draft_of("DE", "DOE, \u{200f}Ada", "The case for publication.").await;
+    let ballot = field.table("DE", &proposal).await;
+    for told in [["ballot", "list"].as_slice(), &["ballot", "show", &ballot], &["proposal", "list"]] {
+        let told = field.read("DE", Operator, told).await;
+        assert!(!told.contains('\u{200f}') && told.contains("DOE, \\u{200f}Ada"), "{told}");
+    }
 }
