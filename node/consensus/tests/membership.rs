@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use comity_consensus::{OpenError, SubmitError, Tuning};
 use comity_core::MemberId;
-use comity_core::list::{Choice, ListState, Motion, Refusal};
+use comity_core::list::{Choice, ListState, Motion, Refusal, Submission};
 use comity_core::roster::node_id;
 use comity_core::testing::member;
 use comity_proto::v1;
@@ -175,8 +175,10 @@ async fn a_suspended_member_decides_nothing_until_it_is_readmitted() {
     decided_by(&nodes.iter().collect::<Vec<_>>(), &["AU", "DE", "FR"]).await;
     // Neither through its own node nor through another's.
     let vote = world.federation.vote(member("CA"), ballot, Choice::Yes, 2);
-    let error = nodes[0].consensus.submit(vote.clone()).await.unwrap_err();
-    assert!(matches!(error, SubmitError::Refused(Refusal::Suspended(_))), "{error}");
+    for node in &nodes {
+        let error = node.consensus.submit(vote.clone()).await.unwrap_err();
+        assert!(matches!(error, SubmitError::Refused(Refusal::Suspended(_))), "{error}");
+    }
     let mut speaker = Speaker::new(&world, member("CA"), member("FR"));
     let message = v1::SubmitRequest { sender: speaker.sender(), command: Some(support::fake::wire(&vote)) };
     let status = speaker.client.submit(message).await.unwrap_err();
@@ -403,4 +405,52 @@ async fn who_was_away_while_others_came_hears_them_though_they_lead() {
     table(&nodes[3], &world, "JP", 1).await;
     same_everywhere(&nodes).await;
     assert_eq!(nodes[4].consensus.status().leader, Some(member("JP")));
+}
+
+/// Entries of a leader that knows of nothing committed, as after a crash of everybody, on the beginning that every log has.
+fn uncommitted(
+    speaker: &Speaker,
+    leader: MemberId,
+    payloads: Vec<v1::raft_entry::Payload>,
+) -> v1::AppendEntriesRequest {
+    let (term, node_id) = (9, node_id(leader, 1));
+    let entry = |(index, payload)| v1::RaftEntry {
+        log_id: Some(v1::RaftLogId { term, node_id, index }),
+        payload: Some(payload),
+    };
+    v1::AppendEntriesRequest {
+        sender: speaker.sender(),
+        vote: Some(v1::RaftVote { term, node_id, committed: true }),
+        prev_log_id: Some(v1::RaftLogId { term: 0, node_id: 0, index: 0 }),
+        entries: (1..).zip(payloads).map(entry).collect(),
+        leader_commit: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_may_follow_from_what_nobody_knows_to_be_committed() {
+    use v1::raft_entry::Payload;
+    let mut world = World::new(3);
+    let node = world.start(member("FR")).await;
+    let jp = world.invite("JP");
+    let named = |code: &str| v1::RaftNode { node_id: node_id(member(code), 1), member: code.to_owned() };
+    let step = Payload::Membership(v1::RaftMembership {
+        configs: vec![v1::RaftVoters { node_ids: ["CA", "DE", "FR"].map(|code| node_id(member(code), 1)).into() }],
+        nodes: ["CA", "DE", "FR", "JP"].map(named).into(),
+    });
+    let (tabling, ballot) = world.federation.motion(member("DE"), Motion::Admit { member: Box::new(jp) }, 1);
+    let vote = |code, serial| world.federation.vote(member(code), ballot, Choice::Yes, serial);
+    let command = |submission: &Submission| Payload::Command(support::fake::wire(submission));
+    let first = [command(&tabling), command(&vote("DE", 2))];
+    let mut speaker = Speaker::new(&world, member("DE"), member("FR"));
+    // One vote is not enough for it.
+    let message = uncommitted(&speaker, member("DE"), first.iter().cloned().chain([step.clone()]).collect());
+    let refused = speaker.client.append_entries(message).await.unwrap_err();
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "OTHER_MEMBERSHIP", "{refused}");
+    let all = first.into_iter().chain([command(&vote("CA", 3)), step]);
+    let message = uncommitted(&speaker, member("DE"), all.collect());
+    let taken = speaker.client.append_entries(message).await.unwrap().into_inner().result;
+    assert!(matches!(taken, Some(v1::append_entries_response::Result::Success(_))), "{taken:?}");
+    assert_eq!(node.consensus.status().log_entries, 5);
+    assert_eq!(node.consensus.status().commands, 0, "nothing of it is committed");
 }
