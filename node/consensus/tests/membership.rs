@@ -407,10 +407,11 @@ async fn who_was_away_while_others_came_hears_them_though_they_lead() {
     assert_eq!(nodes[4].consensus.status().leader, Some(member("JP")));
 }
 
-/// Entries of a leader that knows of nothing committed, as after a crash of everybody, on the beginning that every log has.
+/// Entries of a leader that knows of nothing committed, as after a crash of everybody, on the beginning of a founder's log.
 fn uncommitted(
     speaker: &Speaker,
     leader: MemberId,
+    to: MemberId,
     payloads: Vec<v1::raft_entry::Payload>,
 ) -> v1::AppendEntriesRequest {
     let (term, node_id) = (9, node_id(leader, 1));
@@ -421,7 +422,7 @@ fn uncommitted(
     v1::AppendEntriesRequest {
         sender: speaker.sender(),
         vote: Some(v1::RaftVote { term, node_id, committed: true }),
-        prev_log_id: Some(v1::RaftLogId { term: 0, node_id: 0, index: 0 }),
+        prev_log_id: Some(v1::RaftLogId { term: 0, node_id: comity_core::roster::node_id(to, 1), index: 0 }),
         entries: (1..).zip(payloads).map(entry).collect(),
         leader_commit: None,
     }
@@ -444,11 +445,12 @@ async fn a_step_may_follow_from_what_nobody_knows_to_be_committed() {
     let first = [command(&tabling), command(&vote("DE", 2))];
     let mut speaker = Speaker::new(&world, member("DE"), member("FR"));
     // One vote is not enough for it.
-    let message = uncommitted(&speaker, member("DE"), first.iter().cloned().chain([step.clone()]).collect());
+    let message =
+        uncommitted(&speaker, member("DE"), member("FR"), first.iter().cloned().chain([step.clone()]).collect());
     let refused = speaker.client.append_entries(message).await.unwrap_err();
     assert_eq!(refused.get_details_error_info().unwrap().reason, "OTHER_MEMBERSHIP", "{refused}");
     let all = first.into_iter().chain([command(&vote("CA", 3)), step]);
-    let message = uncommitted(&speaker, member("DE"), all.collect());
+    let message = uncommitted(&speaker, member("DE"), member("FR"), all.collect());
     let taken = speaker.client.append_entries(message).await.unwrap().into_inner().result;
     assert!(matches!(taken, Some(v1::append_entries_response::Result::Success(_))), "{taken:?}");
     assert_eq!(node.consensus.status().log_entries, 5);
