@@ -240,7 +240,7 @@ async fn acknowledge(session: &mut Session<'_>, ballot: &str) -> Result<(), Fail
     let mut answer = node.ballots().acknowledge_ballot(request.clone()).await.map_err(|s| asked.refused(s));
     // Only the node knows whether the member requires personal signatures; the same command is then handed in signed.
     if let (Err(failure), Some(path)) = (&answer, node.signing_key())
-        && failure.reason() == Some("PERSONAL_SIGNATURES")
+        && failure.reason() == Some("SIGNATURE_MISSING")
     {
         let key = signing::load(path)?;
         let ballot = id.parse().map_err(|_| {

@@ -33,9 +33,10 @@ fn every_command_says_what_it_does_and_every_option_too() {
 async fn help_lists_the_nouns_and_the_exit_codes() {
     let (exit, said) = comity("--help").await;
     assert_eq!(exit, Exit::Ok);
-    for noun in
-        ["proposal", "import", "approve", "ballot", "list", "policy", "audit", "member", "node", "pki", "context"]
-    {
+    for noun in [
+        "proposal", "import", "approve", "ballot", "list", "measure", "policy", "audit", "member", "node", "pki",
+        "context",
+    ] {
         assert!(said.out().contains(&format!("\n  {noun} ")), "{noun}: {}", said.out());
     }
     assert!(said.out().contains("8 verification failed"));
@@ -50,10 +51,22 @@ async fn the_verbs_are_those_that_the_documentation_names() {
             verbs.push(format!("{} {}", noun.get_name(), verb.get_name()));
         }
     }
-    let expected = "proposal draft, proposal edit, proposal show, proposal list, proposal share, proposal table, proposal withdraw, \
-        import ofac, approve list, approve show, approve yes, approve no, ballot list, ballot show, ballot vote, \
-        list show, list list, list status, list export, list verify, policy check, policy apply, policy show, policy list, \
-        audit log, audit verify, audit checkpoint, member genesis, member list, node status, pki init, pki issue, pki show, \
+    let expected = "proposal draft, proposal edit, proposal show, proposal list, proposal share, proposal table, \
+        proposal withdraw, \
+        import ofac, \
+        approve list, approve show, approve yes, approve sign, approve no, \
+        ballot list, ballot show, ballot vote, ballot acknowledge, ballot hold, ballot extend-hold, ballot lift, \
+        ballot object, ballot withdraw, \
+        list show, list list, list history, list status, list diff, list watch, list delist, list merge, \
+        list review, list export, list verify, \
+        measure attach, measure end, measure list, \
+        policy check, policy apply, policy show, policy list, \
+        audit log, audit verify, audit checkpoint, \
+        member genesis, member list, member show, member invite, member join, member admit, member suspend, \
+        member readmit, member expel, member replace-keys, member change-rule, member raise-version, \
+        member rotate-keys, member revoke-keys, member enroll, member revoke-person, member require-signatures, \
+        node status, \
+        pki init, pki issue, pki person, pki show, \
         context list, context use, context show, context add, context check";
     assert_eq!(verbs.join(", "), expected);
 }

@@ -15,6 +15,7 @@ use federation::{Federation, NodeProgram, Plan};
 use story::{Ending, Narrator};
 
 use crate::failure::Failure;
+use crate::node_process;
 use crate::output::Output;
 
 /// How long the nodes may take to serve.
@@ -35,7 +36,7 @@ pub(crate) struct DemoOptions {
 
 /// Runs the demonstration.
 pub(crate) async fn run(options: DemoOptions, output: &mut Output) -> Result<(), Failure> {
-    let mut stop = std::pin::pin!(stopped());
+    let mut stop = std::pin::pin!(node_process::stopped());
     let temporary;
     let folder = match &options.keep {
         Some(folder) => empty_folder(folder)?,
@@ -133,17 +134,4 @@ fn empty_folder(folder: &Path) -> Result<PathBuf, Failure> {
         return Err(Failure::usage(format!("{}: is not empty: name a new folder for --keep", folder.display())));
     }
     folder.canonicalize().map_err(failed)
-}
-
-/// Resolves when the person or the system asks this process to end.
-async fn stopped() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(signal) => signal,
-        Err(_) => return std::future::pending().await,
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }

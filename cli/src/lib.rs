@@ -25,6 +25,7 @@ mod list;
 mod measure;
 mod member;
 mod motions;
+mod node_process;
 mod node_status;
 mod output;
 mod page;

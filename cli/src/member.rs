@@ -66,7 +66,7 @@ pub(crate) enum MemberCommand {
     /// authority, keys and first people where there are none, and writes node.toml, contexts.toml, and member.json: the row
     /// to be admitted. The members then decide; until they have, the node waits.
     #[command(
-        after_long_help = "Examples:\n  comity member join invite.json --member JP --endpoint node.jp.example:7101 --federation 3f9a01c2\n  comity member join invite.json --member JP --endpoint node.jp.example:7101 --operator-listen 127.0.0.1:7444 --dir jp"
+        after_long_help = "Examples:\n  comity member join invite.json --member JP --endpoint node.jp.example:7101 --federation 3f9a01c2\n  comity member join invite.json --member JP --endpoint node.jp.example:7101 --operator-listen 127.0.0.1:7444 --dir jp --run"
     )]
     Join(join::JoinOptions),
     /// Ask that this member move to admit a member or recipient; another person approves
@@ -147,7 +147,8 @@ pub(crate) enum MemberCommand {
     #[command(after_long_help = "Examples:\n  comity member raise-version 2 --statement 'All nodes can follow it.'")]
     RaiseVersion {
         /// The next version
-        version: u32,
+        #[arg(value_name = "VERSION")]
+        next: u32,
         /// The reasons, written for publication
         #[arg(long, value_name = "TEXT")]
         statement: String,
@@ -195,7 +196,7 @@ pub(crate) async fn run(command: MemberCommand, session: &mut Session<'_>) -> Re
         MemberCommand::List { genesis: None } => roster::list(session).await,
         MemberCommand::Show { member } => roster::show(session, member).await,
         MemberCommand::Invite { out, force } => invite::run(session, &out, force).await,
-        MemberCommand::Join(options) => join::run(options, session),
+        MemberCommand::Join(options) => join::run(options, session).await,
         MemberCommand::Admit { file, statement } => {
             let row = read_row(&file)?;
             if row.endpoint.is_empty() {
@@ -222,8 +223,8 @@ pub(crate) async fn run(command: MemberCommand, session: &mut Session<'_>) -> Re
         MemberCommand::ChangeRule { kind, rule, statement } => {
             table(session, Motion::ChangeRule { kind, rule }, statement).await
         }
-        MemberCommand::RaiseVersion { version, statement } => {
-            table(session, Motion::RaiseVersion { version }, statement).await
+        MemberCommand::RaiseVersion { next, statement } => {
+            table(session, Motion::RaiseVersion { version: next }, statement).await
         }
         MemberCommand::RotateKeys(options) => keys::rotate(session, options).await,
         MemberCommand::RevokeKeys(options) => keys::revoke(session, options).await,

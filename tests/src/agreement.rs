@@ -90,12 +90,12 @@ async fn exported(
         if others.len() != commands.len() || one.size != proven.size {
             return Ok(Err(format!("{} went on while others were asked", node.member)));
         }
-        if *others != commands || one.root != proven.root || one.entries != proven.entries {
+        if *others != commands || one.root != proven.root || one.list != proven.list {
             return Err(format!("{} holds another list of the same length", node.member).into());
         }
     }
     let (commands, proven) = first.ok_or("no nodes")?;
-    Ok(Ok((commands, proven.entries.len())))
+    Ok(Ok((commands, proven.list.entries().len())))
 }
 
 impl Agreement {

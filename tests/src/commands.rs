@@ -1,14 +1,23 @@
 //! Commands for campaigns and benchmarks, signed: the one place here that knows what a command is made of.
 
+use std::time::Duration;
+
 use comity_cli::demo::federation::Federation;
 use comity_core::canonical::Hex32;
-use comity_core::list::{BallotId, Choice, Command, CommandId, PublicText, TableProposal, Vote};
-use comity_core::{MemberId, RecordId, RecordKind};
+use comity_core::list::{AttestTime, BallotId, Choice, Command, CommandId, ListState, Motion, PublicText, Table, Vote};
+use comity_core::{MemberId, RecordId, RecordKind, Timestamp};
 use comity_identity::{SigningKeyError, SigningKeyFile};
 use comity_proto::v1;
 use ed25519_dalek::SigningKey;
 
+use crate::Problem;
+use crate::door::{Answer, Door};
 use crate::seed::Dice;
+
+/// How often a command is handed in before it is given up.
+const ATTEMPTS: usize = 200;
+const PATIENCE: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(50);
 
 /// A command, signed and ready to be handed in, as often as it takes.
 #[derive(Debug, Clone)]
@@ -75,11 +84,11 @@ impl Authors {
     pub fn table(&self, n: usize, dice: &mut Dice) -> Option<Signed> {
         let (member, key) = self.author(n)?;
         let text = PublicText { salt: Hex32(dice.bytes()), bytes: self.public_part.clone() };
-        let command = Command::Table(TableProposal {
+        let command = Command::Table(Table {
             federation: self.federation,
             command_id: CommandId::new(dice.bytes()),
             member: *member,
-            proposal: RecordId::new(*member, RecordKind::Proposal, dice.bytes()),
+            motion: Motion::List { proposal: RecordId::new(*member, RecordKind::Proposal, dice.bytes()) },
             public_part: text.digest(),
             commitments: vec![Hex32(dice.bytes()), Hex32(dice.bytes())],
         });
@@ -101,6 +110,49 @@ impl Authors {
         });
         Some(Signed::new(&command, key, ballot, None))
     }
+}
+
+/// The members' nodes say that an instant has passed, each with its own key: what they do by themselves once it has. Time is what
+/// a majority of them says, so that a test need not wait for it, and no node's clock is touched.
+///
+/// # Errors
+/// A key cannot be read, or a command is not taken in time.
+pub async fn pass_time(federation: &Federation, time: Timestamp) -> Result<(), Problem> {
+    let mut doors = Door::to_all(federation)?;
+    for seat in &federation.seats {
+        let key = SigningKeyFile::load(&seat.folder.join("signing-node.key"))?;
+        let command = Command::AttestTime(AttestTime {
+            federation: federation.genesis.federation(),
+            command_id: CommandId::new(Dice::fresh()?.bytes()),
+            member: seat.member,
+            time,
+            supports: ListState::SUPPORTED_RULES,
+        });
+        let signed = Signed::new(&command, key.signing_key(), Hex32([0; 32]), None);
+        commit(&mut doors, &signed).await?;
+    }
+    Ok(())
+}
+
+/// Hands a command in at one door after the other, the one that is open first, until it is committed.
+async fn commit(doors: &mut [Door], command: &Signed) -> Result<(), Problem> {
+    let mut said = String::new();
+    for _ in 0..ATTEMPTS {
+        let door = doors.first().ok_or("no nodes")?;
+        match door.hand_in(command, PATIENCE).await {
+            Ok(Answer::Committed) => return Ok(()),
+            Ok(Answer::NotLeader(leader)) => {
+                let at = leader.and_then(|leader| doors.iter().position(|door| door.member == leader));
+                doors.rotate_left(at.unwrap_or(1).max(1) % doors.len().max(1));
+            }
+            Err(status) => {
+                said = status.to_string();
+                doors.rotate_left(1 % doors.len().max(1));
+            }
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    Err(format!("a command was not committed: {said}").into())
 }
 
 /// Whether an envelope is one that nodes write of their own accord: an attestation of time.

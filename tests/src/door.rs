@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use comity_cli::demo::federation::Federation;
 use comity_core::genesis::Genesis;
+use comity_core::roster::node_id;
 use comity_core::{MemberId, Role};
 use comity_proto::v1;
 use comity_proto::v1::consensus_service_client::ConsensusServiceClient;
@@ -79,9 +80,9 @@ impl Door {
     }
 }
 
-/// The voting members and how their nodes are numbered.
+/// The voting members of the genesis and their nodes.
 fn nodes(genesis: &Genesis) -> Vec<(u64, MemberId)> {
-    (1..).zip(genesis.voters().map(|m| m.member)).collect()
+    genesis.voters().map(|row| (node_id(row.member, 1), row.member)).collect()
 }
 
 /// Asks one member's node who leads, until it knows.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use comity_cli::NODE_PROCESS;
 use comity_cli::demo::federation::{Federation, FederationError, NodeProgram, Plan};
 use comity_core::genesis::RosterMember;
+use comity_core::rule::Rules;
 use comity_core::{MemberId, Role};
 use comity_identity::{
     ConnectorLimits, Credentials, Expectation, MemberAnchors, MemberConnector, SharedTrust, TrustStore,
@@ -16,15 +17,15 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::Problem;
 
-/// A plan of members with a rule, and settings that make nodes brisk.
+/// A plan of members with one rule for every kind of ballot, and settings that make nodes brisk.
 pub fn plan(members: &[&str], rule: &str) -> Result<Plan, String> {
+    plan_by(members, Rules::uniform(rule.parse().map_err(|e| format!("{e}"))?))
+}
+
+/// A plan of members with a rule for each kind of ballot, and settings that make nodes brisk.
+pub fn plan_by(members: &[&str], rules: Rules) -> Result<Plan, String> {
     let members = members.iter().map(|m| m.parse::<MemberId>()).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
-    Ok(Plan {
-        name: "Test Partnership".into(),
-        members,
-        rule: rule.parse().map_err(|e| format!("{e}"))?,
-        settings: "[list]\ncosign_interval_ms = 50\n".into(),
-    })
+    Ok(Plan { name: "Test Partnership".into(), members, rules, settings: "[list]\ncosign_interval_ms = 50\n".into() })
 }
 
 /// Lays a federation out whose nodes are children of `program`.

@@ -38,6 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("comity-cli", &["comity-core", "comity-identity", "comity-proto", "comity-node"]),
+    ("comity-simulation", &["comity-core", "comity-identity", "comity-proto", "comity-consensus"]),
     ("comity-tests", &["comity-core", "comity-identity", "comity-proto", "comity-node", "comity-cli"]),
 ];
 
@@ -84,4 +85,18 @@ fn the_core_is_pure() {
         let stands = tree.lines().any(|line| line.split(' ').next() == Some(banned));
         assert!(!stands, "comity-core stands on {banned}");
     }
+}
+
+/// INVARIANT: no program that members run holds the switch for deliberate faults.
+#[test]
+fn the_programs_have_no_faults_to_switch_on() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "-p", "comity-cli", "-p", "comity-node", "--edges", "features", "--prefix", "none", "--locked"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    assert!(tree.contains("comity-consensus"), "{tree}");
+    assert!(!tree.contains("\"simulation\""), "the simulation feature is on in a program");
 }

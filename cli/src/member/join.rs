@@ -15,6 +15,7 @@ use crate::contexts::{Context, ContextsFile, write_whole};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::member::invite::{Invite, Proven};
+use crate::node_process;
 use crate::page::Page;
 use crate::pki::{self, DECISION_KEY_FILE, Founding, MEMBER_FILE, NODE_KEY_FILE, RECOVERY_KEY_FILE};
 use crate::session::Session;
@@ -66,15 +67,18 @@ pub(crate) struct JoinOptions {
     /// It receives and has no vote
     #[arg(long)]
     recipient: bool,
+    /// Start the node right away, and keep it running here until it is stopped
+    #[arg(long)]
+    run: bool,
 }
 
-pub(super) fn run(options: JoinOptions, session: &mut Session<'_>) -> Result<(), Failure> {
+pub(super) async fn run(options: JoinOptions, session: &mut Session<'_>) -> Result<(), Failure> {
     let proven = Invite::read(&options.invite)?;
     compare(session, &proven, options.federation.as_deref())?;
     let folder = options.dir.clone().unwrap_or_else(|| PathBuf::from(options.member.to_lowercase()));
     fs::create_dir_all(&folder).map_err(|e| Failure::error(format!("{}: cannot be made: {e}", folder.display())))?;
     let (authority, row) = identity(session, &options, &folder)?;
-    check_place(&proven, &row)?;
+    let incarnation = check_place(&proven, &row)?;
     let certificates = certificates(&authority, &folder)?;
     write(&folder.join(GENESIS_FILE), &proven.genesis_bytes)?;
     write(&folder.join(LIST_FILE), &proven.export)?;
@@ -82,10 +86,15 @@ pub(super) fn run(options: JoinOptions, session: &mut Session<'_>) -> Result<(),
     if config.exists() {
         session.output.note(&format!("{}: is there already and is left as it is", config.display()));
     } else {
-        write(&config, config_text(&options, &row).as_bytes())?;
+        write(&config, config_text(&options, &row, incarnation).as_bytes())?;
     }
     contexts(&options, &folder)?;
-    tell(session, &proven, &options, &row, &folder, certificates)
+    tell(session, &proven, &options, &row, &folder, certificates)?;
+    if !options.run {
+        return Ok(());
+    }
+    session.output.flush()?;
+    node_process::run(&config).await
 }
 
 /// Everything stands on the genesis, so a person compares its name with what they were told by another way.
@@ -156,27 +165,29 @@ fn identity(
     Ok((authority, row))
 }
 
-/// Whether the federation has a place for it, as far as the invitation tells.
-fn check_place(proven: &Proven, row: &RosterMember) -> Result<(), Failure> {
+/// Whether the federation has a place for it, as far as the invitation tells; and which of its nodes this one is.
+fn check_place(proven: &Proven, row: &RosterMember) -> Result<u32, Failure> {
     let member = row.member;
     let roster = proven.state.roster();
-    match roster.get(member) {
-        Some(standing)
-            if standing.status != MemberStatus::Expelled && standing.row.decision_key != row.decision_key =>
-        {
-            let message = format!("{member} is {} in this federation, with other keys than these", standing.status);
-            Err(Failure::new(Exit::Conflict, message)
-                .next(format!("ask a member for  comity member replace-keys {member} {MEMBER_FILE} --statement TEXT")))
+    let known = roster.get(member);
+    if let Some(standing) = known.filter(|standing| standing.status != MemberStatus::Expelled) {
+        if standing.row.decision_key == row.decision_key {
+            return Ok(standing.incarnation);
         }
-        _ => match roster.iter().find(|other| other.row.member != member && other.row.trust_domain == row.trust_domain)
-        {
-            Some(other) => {
-                let message = format!("the trust domain {} is that of {}", row.trust_domain, other.row.member);
-                Err(Failure::new(Exit::Conflict, message)
-                    .next("comity member join ... --trust-domain DOMAIN --dir ANOTHER"))
-            }
-            None => Ok(()),
-        },
+        let message = format!("{member} is {} in this federation, with other keys than these", standing.status);
+        return Err(Failure::new(Exit::Conflict, message).next(format!(
+            "ask a member for  comity member replace-keys {member} {MEMBER_FILE} --next-incarnation --statement TEXT, and once it \
+             is adopted for a new invitation"
+        )));
+    }
+    match roster.iter().find(|other| other.row.member != member && other.row.trust_domain == row.trust_domain) {
+        Some(other) => {
+            let message = format!("the trust domain {} is that of {}", row.trust_domain, other.row.member);
+            Err(Failure::new(Exit::Conflict, message)
+                .next("comity member join ... --trust-domain DOMAIN --dir ANOTHER"))
+        }
+        // Who was expelled comes back as another node.
+        None => Ok(known.map_or(1, |standing| standing.incarnation + 1)),
     }
 }
 
@@ -195,7 +206,7 @@ fn certificates(authority: &Authority, folder: &Path) -> Result<Vec<String>, Fai
     Ok(ids)
 }
 
-fn config_text(options: &JoinOptions, row: &RosterMember) -> String {
+fn config_text(options: &JoinOptions, row: &RosterMember, incarnation: u32) -> String {
     let port = row.endpoint.rsplit_once(':').map_or("7443", |(_, port)| port);
     let listen = options.listen.clone().unwrap_or_else(|| format!("0.0.0.0:{port}"));
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
@@ -207,7 +218,7 @@ fn config_text(options: &JoinOptions, row: &RosterMember) -> String {
         "# The node of {member}, which joins by invitation. Every key: deploy/node.toml.\n\
          member = \"{member}\"\ndata_dir = \"data\"\ngenesis = \"{GENESIS_FILE}\"\npolicy_dir = \"policies\"\n\
          # The list as it was when {member} was invited: read once, while the node has none of its own.\n\
-         bootstrap = \"{LIST_FILE}\"\n\n\
+         bootstrap = \"{LIST_FILE}\"\nmember_file = \"{MEMBER_FILE}\"\nincarnation = {incarnation}\n\n\
          [tls]\ncertificate = \"node-{NODE_NAME}.pem\"\nkey = \"node-{NODE_NAME}.key\"\n\n\
          [keys]\nnode = \"{NODE_KEY_FILE}\"\ndecision = \"{DECISION_KEY_FILE}\"\n\n\
          [peer]\nlisten = {listen}\n\n[operator]\nlisten = {operator}\n{health}",
@@ -278,10 +289,14 @@ fn tell(
     session
         .output
         .note(&format!("keep {RECOVERY_KEY_FILE} offline, away from this machine: it can revoke the other two"));
-    session.output.note(&format!("next:  comity-node run --config {}", view.config));
+    if !options.run {
+        session.output.note(&format!("next:  comity-node run --config {}", view.config));
+    }
     session.output.note(&format!(
-        "       send {} to {}, whose operator runs  comity member admit {MEMBER_FILE} --statement TEXT",
-        view.member_file, proven.inviter.member
+        "{}send {} to {}, whose operator runs  comity member admit {MEMBER_FILE} --statement TEXT",
+        if options.run { "next:  " } else { "       " },
+        view.member_file,
+        proven.inviter.member
     ));
     session.output.note(&format!("       comity --config {} node status", view.contexts));
     Ok(())

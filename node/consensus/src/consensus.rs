@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, RwLock, Semaphore, watch};
 use tonic::transport::Channel;
 
 use crate::ahead;
-use crate::config::ConsensusConfig;
+use crate::config::{ConsensusConfig, Timing, Tuning};
 use crate::guard::Guard;
 use crate::log_store::{LogOwner, LogStore, OpenLogError};
 use crate::membership;
@@ -106,6 +106,14 @@ pub struct ListStatus {
     pub stopped: Option<String>,
 }
 
+/// Which node this is, of which federation.
+pub(crate) struct Seat {
+    pub(crate) genesis: Arc<Genesis>,
+    pub(crate) member: MemberId,
+    pub(crate) incarnation: u32,
+    pub(crate) bootstrap: Option<Arc<ListState>>,
+}
+
 /// This node's part in the replicated list. Cheap to clone.
 #[derive(Clone)]
 pub struct Consensus(pub(crate) Arc<Inner>);
@@ -137,6 +145,21 @@ impl Consensus {
     pub async fn open(config: ConsensusConfig) -> Result<Self, OpenError> {
         let ConsensusConfig { folder, genesis, member, incarnation, bootstrap, credentials, trust, timing, tuning } =
             config;
+        let owner = LogOwner { federation: genesis.federation(), member, node: node_id(member, incarnation) };
+        let log = LogStore::open(folder, owner).await?;
+        let seat = Seat { genesis, member, incarnation, bootstrap };
+        Self::assemble(seat, timing, tuning, Dial::Tls { credentials, trust }, log).await
+    }
+
+    /// Puts the parts together: around a log, with a way to dial.
+    pub(crate) async fn assemble(
+        seat: Seat,
+        timing: Timing,
+        tuning: Tuning,
+        dial: Dial,
+        log: LogStore,
+    ) -> Result<Self, OpenError> {
+        let Seat { genesis, member, incarnation, bootstrap } = seat;
         let node = node_id(member, incarnation);
         let raft_config = openraft::Config {
             cluster_name: genesis.federation().to_string(),
@@ -153,9 +176,7 @@ impl Consensus {
             ..openraft::Config::default()
         };
         let raft_config = Arc::new(raft_config.validate()?);
-        let peers = Peers::new(genesis.federation(), node, Dial::Tls { credentials, trust });
-        let owner = LogOwner { federation: genesis.federation(), member, node };
-        let log = LogStore::open(folder, owner).await?;
+        let peers = Peers::new(genesis.federation(), node, dial);
         let list = replay::commands(&genesis, &log).await?;
         let seat = |list: &ListState| list.roster().get(member).map_or(0, |standing| standing.incarnation);
         let now = seat(&list).max(bootstrap.as_deref().map_or(0, seat));

@@ -18,9 +18,12 @@ mod pages;
 mod peers;
 mod pool;
 mod pull;
+mod random;
 mod read;
 mod replay;
 mod server;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod snapshot;
 mod state_machine;
 mod submit;

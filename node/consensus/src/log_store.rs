@@ -10,7 +10,10 @@
 
 mod commands;
 mod leaves;
+#[cfg(feature = "simulation")]
+mod memory;
 mod open;
+mod reader;
 mod recent;
 mod rows;
 mod storage;
@@ -27,16 +30,18 @@ use comity_core::MemberId;
 use comity_core::canonical::Hex32;
 use comity_core::list::{PublicText, Submission};
 use openraft::EntryPayload;
-use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::types::{Command, Entry, LogId, NodeId, Vote};
 use leaves::Place;
+use reader::Reader;
 use recent::{Recent, entry_bytes};
 use writer::{Write, Writer};
 
 pub(crate) use commands::Purged;
 pub(crate) use leaves::Leaves;
+#[cfg(feature = "simulation")]
+pub use memory::{DiskHabits, SimulatedDisk};
 pub use open::OpenLogError;
 
 /// Whose log this is.
@@ -58,14 +63,14 @@ const READ_MAX_RETRIES: u32 = 1_000;
 pub(crate) struct LogStore(Arc<Shared>);
 
 struct Shared {
-    reader: SqlitePool,
+    reader: Reader,
     writer: mpsc::Sender<Write>,
     state: Arc<Mutex<State>>,
     leaves: Leaves,
     /// What was purged when it was opened.
     purged_before: Option<Purged>,
     /// Locked as long as the log is open: two processes on one log would be two nodes with one name.
-    lock: File,
+    lock: Option<File>,
 }
 
 /// What is known without asking the file.
@@ -133,8 +138,21 @@ impl LogStore {
         let (writer, queue) = mpsc::channel(QUEUE_MAX_WRITES);
         let run = Writer::new(opened.writer, Arc::clone(&state), leaves.clone(), opened.purged.clone());
         tokio::spawn(writer::run(run, queue));
-        let (reader, lock, purged_before) = (opened.reader, opened.lock, opened.purged);
+        let (reader, purged_before, lock) = (Reader::File(opened.reader), opened.purged, Some(opened.lock));
         Ok(Self(Arc::new(Shared { reader, writer, state, leaves, purged_before, lock })))
+    }
+
+    /// Opens what is on a simulated disk.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn open_simulated(disk: SimulatedDisk, owner: LogOwner) -> Self {
+        let state = disk.open(owner);
+        let purged_before = disk.purged();
+        let (commands, first) = purged_before.as_ref().map_or((0, 0), |purged| (purged.commands, purged.end()));
+        let leaves = Leaves::above(commands, first);
+        let state = Arc::new(Mutex::new(state));
+        let (writer, queue) = mpsc::channel(QUEUE_MAX_WRITES);
+        tokio::spawn(memory::run(disk.clone(), queue, Arc::clone(&state), leaves.clone()));
+        Self(Arc::new(Shared { reader: Reader::Memory(disk), writer, state, leaves, purged_before, lock: None }))
     }
 
     /// What was purged when it was opened: from there on the log is to be applied again.
@@ -172,7 +190,7 @@ impl LogStore {
             let part = match self.0.leaves.place(next, rest) {
                 Place::Purged(count) => {
                     let count = usize::try_from(count).unwrap_or(usize::MAX).min(rest);
-                    let (part, size) = commands::read(&self.0.reader, next, count, max_bytes - bytes).await?;
+                    let (part, size) = self.0.reader.commands(next, count, max_bytes - bytes).await?;
                     bytes = bytes.saturating_add(size);
                     part
                 }
@@ -234,7 +252,7 @@ impl LogStore {
         if let Some(command) = recent {
             return Ok(command.submission().public_text.clone());
         }
-        rows::text(&self.0.reader, digest).await
+        self.0.reader.text(digest).await
     }
 
     /// Deletes a text for good, wherever this node has it. The caller knows that it is committed that nobody needs it.
@@ -292,7 +310,7 @@ impl LogStore {
             if start >= stored_end {
                 return Ok(entries);
             }
-            let read = rows::entries(&self.0.reader, start, stored_end, max_bytes).await;
+            let read = self.0.reader.entries(start, stored_end, max_bytes).await;
             let now = {
                 let state = lock(&self.0.state);
                 (state.cutting, state.cuts)
@@ -331,7 +349,7 @@ impl LogStore {
         let _ = self.written(Write::Close).await;
         self.0.reader.close().await;
         // If it fails it is unlocked when the last clone is dropped.
-        let _ = self.0.lock.unlock();
+        let _ = self.0.lock.as_ref().map(File::unlock);
     }
 }
 

@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
 
 use crate::guard::{AppendAsked, Confirmed, MisledBy};
+use crate::random;
 use crate::types::NodeId;
 use crate::wire::{AppendResponse, InvalidMessage, MESSAGE_MAX_BYTES, Sender};
 
@@ -40,6 +41,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 pub(crate) enum Dial {
     /// Over mutual TLS.
     Tls { credentials: Credentials, trust: SharedTrust },
+    /// Over a network that is simulated.
+    #[cfg(feature = "simulation")]
+    Simulated(crate::simulation::Dialler),
 }
 
 impl Dial {
@@ -58,6 +62,8 @@ impl Dial {
                 let connector = MemberConnector::new(credentials, trust.clone(), expectation, limits)?;
                 Ok(endpoint.connect_with_connector_lazy(connector))
             }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(dialler) => Ok(dialler(member, endpoint)),
         }
     }
 }
@@ -294,9 +300,6 @@ impl Gate {
 
 /// Between half of it and all of it, so that nodes which lost the same peer do not come back to it at one moment.
 pub(crate) fn jitter(milliseconds: u64) -> u64 {
-    let mut random = [0; 8];
-    // Without random bytes everybody waits half: worse, not wrong.
-    let _ = getrandom::fill(&mut random);
     let half = milliseconds / 2;
-    half + u64::from_le_bytes(random) % (milliseconds - half + 1)
+    half + random::number() % (milliseconds - half + 1)
 }

@@ -18,7 +18,7 @@ openraft::declare_raft_types!(
         R = Outcome,
         NodeId = u64,
         Node = BasicNode,
-        AsyncRuntime = openraft_rt_tokio::TokioRuntime,
+        AsyncRuntime = crate::random::Runtime,
 );
 
 pub(crate) type NodeId = u64;

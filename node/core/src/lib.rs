@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod dsse;
 pub mod edtf;
 pub mod export;
+pub mod fault;
 pub mod genesis;
 pub mod list;
 pub mod marking;

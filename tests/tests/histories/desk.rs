@@ -70,7 +70,12 @@ impl Desk {
 
     async fn approve(&mut self, approval: &str) -> Option<Answer> {
         for _ in 0..ATTEMPTS {
-            let request = v1::DecideApprovalRequest { id: approval.to_owned(), approve: true, reason: String::new() };
+            let request = v1::DecideApprovalRequest {
+                id: approval.to_owned(),
+                approve: true,
+                reason: String::new(),
+                signature: None,
+            };
             match self.approvals.decide_approval(limited(request)).await {
                 Ok(_) => return Some(Answer::Accepted),
                 Err(status) if reason(&status) == "BALLOT_CLOSED" => return Some(Answer::Closed),

@@ -197,7 +197,12 @@ async fn an_erased_text_comes_back_with_nothing() {
 
 impl LogStore {
     async fn read_all_texts(&self) -> usize {
-        let row = sqlx::query("SELECT count(*) FROM public_text").fetch_one(&self.0.reader).await.unwrap();
+        let pool = match &self.0.reader {
+            Reader::File(pool) => pool,
+            #[cfg(feature = "simulation")]
+            Reader::Memory(_) => panic!("no file"),
+        };
+        let row = sqlx::query("SELECT count(*) FROM public_text").fetch_one(pool).await.unwrap();
         usize::try_from(sqlx::Row::get::<i64, _>(&row, 0)).unwrap()
     }
 }

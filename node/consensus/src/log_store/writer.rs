@@ -88,7 +88,7 @@ impl Write {
         }
     }
 
-    fn answer(self, result: io::Result<()>) {
+    pub(super) fn answer(self, result: io::Result<()>) {
         match self {
             Self::Append { done, .. } => done.io_completed(result),
             // Whoever does not wait any more does not need the answer.

@@ -102,7 +102,7 @@ impl Proof<'_> {
             return Err(format!("{} commands, expected {expected}", exported.evidence.len()));
         }
         let motion = self.tabling(tabling, decided)?;
-        if !proposes(&motion, event) {
+        if !self.proposes(&motion, event) {
             return Err(format!("it was tabled to {motion}, which is not what is published"));
         }
         check_text(exported.text.as_ref(), decided, &motion)?;
@@ -126,6 +126,43 @@ impl Proof<'_> {
             }
         }
         self.enough(event, decided, &motion, &consents, &silent)
+    }
+
+    /// Whether carrying the motion out is what the event says.
+    fn proposes(&self, motion: &Motion, event: &PublishedEvent) -> bool {
+        match (motion, event) {
+            (Motion::List { .. }, PublishedEvent::Listed { .. }) => true,
+            (Motion::Amend { entry, .. }, PublishedEvent::Amended { entry: found }) => entry == found,
+            (Motion::Delist { entry, ground }, PublishedEvent::Delisted { entry: found, ground: why }) => {
+                entry == found && ground == why
+            }
+            (Motion::Merge { entry, into }, PublishedEvent::Merged { entry: found, into: other }) => {
+                entry == found && into == other
+            }
+            (Motion::Admit { member }, PublishedEvent::Admitted { member: found }) => {
+                PublishedMember::from(&**member) == *found
+            }
+            (Motion::Suspend { target }, PublishedEvent::Suspended { member })
+            | (Motion::Readmit { target }, PublishedEvent::Readmitted { member })
+            | (Motion::Expel { target }, PublishedEvent::Expelled { member }) => target == member,
+            (Motion::ReplaceKeys { target, keys }, PublishedEvent::KeysReplaced { member }) => {
+                // Everything but its keys it keeps: who cosigns under which name, and whether it votes.
+                self.roster.published(*target).is_some_and(|before| {
+                    let expected = PublishedMember {
+                        decision_key: keys.decision_key,
+                        node_key: keys.node_key,
+                        recovery_key: keys.recovery_key,
+                        ..before.clone()
+                    };
+                    *member == expected
+                })
+            }
+            (Motion::ChangeRule { kind, rule }, PublishedEvent::RuleChanged { kind: found, rule: other }) => {
+                kind == found && rule == other
+            }
+            (Motion::RaiseVersion { version }, PublishedEvent::VersionRaised { version: found }) => version == found,
+            _ => false,
+        }
     }
 
     fn tabling(&self, envelope: &str, decided: &Decided) -> Result<Motion, String> {
@@ -200,37 +237,6 @@ impl Proof<'_> {
                 }
             }
         }
-    }
-}
-
-/// Whether carrying the motion out is what the event says.
-fn proposes(motion: &Motion, event: &PublishedEvent) -> bool {
-    match (motion, event) {
-        (Motion::List { .. }, PublishedEvent::Listed { .. }) => true,
-        (Motion::Amend { entry, .. }, PublishedEvent::Amended { entry: found }) => entry == found,
-        (Motion::Delist { entry, ground }, PublishedEvent::Delisted { entry: found, ground: why }) => {
-            entry == found && ground == why
-        }
-        (Motion::Merge { entry, into }, PublishedEvent::Merged { entry: found, into: other }) => {
-            entry == found && into == other
-        }
-        (Motion::Admit { member }, PublishedEvent::Admitted { member: found }) => {
-            PublishedMember::from(&**member) == *found
-        }
-        (Motion::Suspend { target }, PublishedEvent::Suspended { member })
-        | (Motion::Readmit { target }, PublishedEvent::Readmitted { member })
-        | (Motion::Expel { target }, PublishedEvent::Expelled { member }) => target == member,
-        (Motion::ReplaceKeys { target, keys }, PublishedEvent::KeysReplaced { member }) => {
-            *target == member.member
-                && keys.decision_key == member.decision_key
-                && keys.node_key == member.node_key
-                && keys.recovery_key == member.recovery_key
-        }
-        (Motion::ChangeRule { kind, rule }, PublishedEvent::RuleChanged { kind: found, rule: other }) => {
-            kind == found && rule == other
-        }
-        (Motion::RaiseVersion { version }, PublishedEvent::VersionRaised { version: found }) => version == found,
-        _ => false,
     }
 }
 

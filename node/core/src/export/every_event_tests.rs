@@ -252,7 +252,9 @@ fn no_word_of_a_publication_can_be_another_however_many_cosign_it() {
             export.publications[at].leaf = edited.to_string();
             seal(&mut export);
             let result = verify(&export);
-            assert!(matches!(result, Err(UnprovenExport::Publication { .. })), "{at} {path}: {result:?}");
+            // Under another name nobody cosigns: that is found first.
+            let named = path.ends_with(".trust_domain") && matches!(result, Err(UnprovenExport::NotAgreed { .. }));
+            assert!(named || matches!(result, Err(UnprovenExport::Publication { .. })), "{at} {path}: {result:?}");
             tried.insert(path);
         }
     }
@@ -265,8 +267,14 @@ fn nothing_that_was_decided_can_be_left_out_or_said_twice() {
     for at in 0..good.publications.len() {
         let mut edits: Vec<fn(&mut Vec<ExportedPublication>, usize)> = vec![
             |all, at| drop(all.remove(at)),
-            |all, at| all.push(all[at].clone()),
-            |all, at| all[at].evidence.push(all[at].evidence[0].clone()),
+            |all, at| {
+                let again = all[at].clone();
+                all.push(again);
+            },
+            |all, at| {
+                let again = all[at].evidence[0].clone();
+                all[at].evidence.push(again);
+            },
             |all, at| drop(all[at].evidence.pop()),
         ];
         if at + 1 < good.publications.len() {

@@ -13,6 +13,7 @@ mod votes;
 
 use crate::canonical::Hex32;
 use crate::dsse::PublicKey;
+use crate::fault::{self, Fault};
 use crate::list::ballot::Ballot;
 use crate::list::checked::{Checked, check_submission};
 use crate::list::command::{BallotId, Command, Submission};
@@ -64,7 +65,7 @@ impl ListState {
             return Err(Refusal::OtherFederation { found, expected });
         }
         let id = command.id();
-        if let Some(leaf) = self.spent.get(&id).copied() {
+        if let Some(leaf) = self.spent.get(&id).copied().filter(|_| !fault::is(Fault::ApplyTwice)) {
             // INVARIANT: an id is spent once; handing in the very same envelope again answers what it did the first time.
             return if self.command_leaf(leaf) == Some(checked.leaf_hash()) {
                 Ok(Accepted { leaf, command: id, events: Vec::new(), repeated: true })
@@ -74,6 +75,9 @@ impl ListState {
         }
         let decision_key = self.authorize(checked)?;
         let leaf = self.commands.size();
+        if fault::is(Fault::RefusalsLeaveTraces) {
+            self.spent.insert(id, leaf);
+        }
         let mut step = Step { checked, decision_key, leaf, events: Vec::new() };
         match command {
             Command::Table(c) => self.table(c, &mut step)?,

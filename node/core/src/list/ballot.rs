@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::canonical::Hex32;
+use crate::fault::{self, Fault};
 use crate::list::EntryId;
 use crate::list::command::{BallotId, Choice, CommandId, Motion};
 use crate::list::silence::SilenceState;
@@ -223,7 +224,9 @@ impl Ballot {
     pub(crate) fn verdict(&self) -> Verdict {
         match &self.procedure {
             Procedure::Consents(rule) => {
-                let (yes, needed) = (self.count(Choice::Yes), rule.needed(self.electorate.len()).unwrap_or(usize::MAX));
+                let one_more = usize::from(fault::is(Fault::CountOneMore));
+                let yes = self.count(Choice::Yes) + one_more;
+                let needed = rule.needed(self.electorate.len()).unwrap_or(usize::MAX);
                 // INVARIANT: nobody decides nothing: an electorate that has dropped out altogether adopts nothing.
                 if yes > 0 && yes >= needed {
                     Verdict::Adopted

@@ -3,6 +3,7 @@
 
 use crate::canonical::Hex32;
 use crate::dsse::{Envelope, InvalidEnvelope, KeyId, PublicKey};
+use crate::fault::{self, Fault};
 use crate::genesis::{check_endpoint, check_roots};
 use crate::list::command::{Command, Motion, PublicText, Statement, Submission};
 use crate::list::refusal::Refusal;
@@ -75,7 +76,7 @@ impl Checked {
     pub fn verify_with(mut self, keyring: &Keyring) -> Result<Self, Refusal> {
         let member = self.command.member();
         let mut good = Vec::with_capacity(self.envelope.signatures.len());
-        for signature in &self.envelope.signatures {
+        for signature in self.envelope.signatures.iter().filter(|_| !fault::is(Fault::SkipSignatureCheck)) {
             let Some(known) = keyring.get(signature.keyid) else { continue };
             if known.member != member {
                 let problem = format!("key {} is another member's", signature.keyid);
@@ -91,6 +92,7 @@ impl Checked {
     /// Whether exactly this key signed it.
     pub(crate) fn is_signed_by(&self, key: &PublicKey) -> bool {
         match &self.verified {
+            Verified::By(_) if fault::is(Fault::SkipSignatureCheck) => true,
             Verified::All => {
                 let id = KeyId::of(&key.0);
                 self.envelope.signatures.iter().any(|signature| signature.keyid == id)

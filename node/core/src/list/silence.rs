@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::calendar::{close_of_working_day, months_after, working_days_between};
 use crate::canonical::Hex32;
+use crate::fault::{self, Fault};
 use crate::list::ballot::{Rejection, Verdict};
 use crate::member::MemberId;
 use crate::rule::Silence;
@@ -148,7 +149,9 @@ impl SilenceState {
     }
 
     pub(crate) fn hold(&mut self, member: MemberId, reason: String, at: Timestamp) {
-        if let Clock::Running { until } = self.clock {
+        if let Clock::Running { until } = self.clock
+            && !fault::is(Fault::HoldsHoldNothing)
+        {
             // At least one: what was not over when it was held is not over the moment the hold ends.
             self.clock = Clock::Held { days_left: working_days_between(at, until).max(1) };
         }
@@ -200,7 +203,7 @@ impl SilenceState {
     }
 
     fn is_quorate(&self, electorate: &BTreeSet<MemberId>) -> bool {
-        self.present(electorate).count() >= self.presence_needed(electorate)
+        fault::is(Fault::CountTheAbsent) || self.present(electorate).count() >= self.presence_needed(electorate)
     }
 
     /// The next instant at which something happens by itself.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::dsse::{KeyId, PublicKey};
+use crate::fault::{self, Fault};
 use crate::list::checked::Checked;
 use crate::list::command::Command;
 use crate::list::refusal::Refusal;
@@ -17,6 +18,7 @@ impl ListState {
         let standing = self.roster.get(member).ok_or(Refusal::NotAMember(member))?;
         match standing.status {
             MemberStatus::Active => {}
+            _ if fault::is(Fault::HearTheExpelled) => {}
             // Its keys may have been stolen while it is suspended.
             MemberStatus::Suspended if matches!(command, Command::RevokeKeys(_)) => {}
             MemberStatus::Suspended => return Err(Refusal::Suspended(member)),
@@ -111,7 +113,7 @@ fn signed_by_member(checked: &Checked, standing: &Standing) -> Result<(), Refusa
     }
     // Taking notice is one person's act; what decides is two people's.
     let needed = if matches!(command, Command::Acknowledge(_)) { 1 } else { 2 };
-    if standing.personal_signatures && people.len() < needed {
+    if standing.personal_signatures && people.len() < needed && !fault::is(Fault::OnePersonIsEnough) {
         let (member, found) = (command.member(), people.len());
         return Err(Refusal::PersonalSignatures { member, needed, found });
     }

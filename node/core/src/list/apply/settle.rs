@@ -1,5 +1,6 @@
 //! What a change comes to: ballots that are decided now, those that are due, and what else follows from them.
 
+use crate::fault::{self, Fault};
 use crate::list::apply::Step;
 use crate::list::ballot::{Ballot, BallotState, Rejection, Verdict};
 use crate::list::command::BallotId;
@@ -91,7 +92,7 @@ impl ListState {
         for id in &open {
             let Some(ballot) = self.ballots.get_mut(id) else { continue };
             let before = ballot.due();
-            if !ballot.electorate.remove(&member) {
+            if fault::is(Fault::KeepVotesOfTheExpelled) || !ballot.electorate.remove(&member) {
                 continue;
             }
             ballot.votes.remove(&member);

@@ -1,5 +1,6 @@
 //! Votes, corrections and withdrawals.
 
+use crate::fault::{self, Fault};
 use crate::list::apply::Step;
 use crate::list::ballot::{BallotState, CastVote, Equivocation, ReplacedVote};
 use crate::list::command::{Vote, Withdraw};
@@ -25,6 +26,7 @@ impl ListState {
                     });
                 }
             }
+            (Some(_), None) if fault::is(Fault::ReplaceSilently) => {}
             (Some(standing), None) => {
                 return Err(Refusal::AlreadyVoted {
                     member: vote.member,

@@ -1,0 +1,68 @@
+//! Seeds that must hold, faults that must be found, and that a seed repeats itself.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails, and says why"
+)]
+
+use comity_core::fault::Fault;
+use comity_simulation::{Failure, Plan, Report, run, run_seeds};
+
+/// Says how to see a failure again.
+fn complain(voters: usize, fault: Option<Fault>) -> impl Fn(u64, &Result<Report, Failure>, f64) {
+    move |seed, result, _| {
+        if let (Err(failure), None) = (result, fault) {
+            eprintln!("seed {seed}, {voters} voters: {failure}");
+            eprintln!(
+                "again: cargo run --release -p comity-simulation --bin simulate -- --seed {seed} --voters {voters} --trace"
+            );
+        }
+    }
+}
+
+#[test]
+fn fifty_seeds_hold() {
+    let failed = run_seeds(1..51, |seed| Plan::new(seed, 3), false, complain(3, None));
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[test]
+fn five_members_hold() {
+    let failed = run_seeds(1..7, |seed| Plan::new(seed, 5), false, complain(5, None));
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// One after the other and beside each other: the same seed is the same to the last line.
+#[test]
+fn a_seed_repeats_itself() {
+    let once = |seed| run(&Plan::new(seed, 3)).unwrap();
+    for seed in [2, 4] {
+        let first = once(seed);
+        let (second, third) = std::thread::scope(|scope| {
+            let second = scope.spawn(|| once(seed));
+            let third = scope.spawn(|| once(seed));
+            (second.join().unwrap(), third.join().unwrap())
+        });
+        assert_eq!(first, second, "seed {seed}");
+        assert_eq!(first, third, "seed {seed}");
+    }
+    assert_ne!(once(2).trace, once(4).trace);
+}
+
+#[test]
+fn forty_members_complete_a_ballot() {
+    let report = run(&Plan::new(1, 40)).unwrap();
+    assert!(report.entries > 0, "{report:?}");
+}
+
+#[test]
+fn each_deliberate_fault_is_found() {
+    for fault in Fault::ALL {
+        let plan = |seed| Plan::new(seed, 3).with_fault(Some(*fault));
+        let found = run_seeds(1..301, plan, true, |_, _, _| {});
+        let (seed, failure) = found.first().unwrap_or_else(|| panic!("{fault} was not found"));
+        println!("{fault}: seed {seed}: {failure}");
+    }
+}
