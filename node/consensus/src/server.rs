@@ -301,9 +301,11 @@ impl Inner {
             return Err(Turned::TimedOut(APPLY_TIMEOUT.as_millis()));
         }
         let current = self.current();
-        if self.guard.membership(from, &current, proposed).is_ok() {
-            return Ok(None);
-        }
+        let refused = match self.guard.membership(from, &current, proposed) {
+            Err(refused) if self.applied.position().borrow().applied < entry.log_id.index => refused,
+            judged => return judged.map(|()| None),
+        };
+        tracing::debug!(problem = %refused, "looked at once more by what the log leads to");
         // After a crash nobody may know any more what was committed, the roster that asked for it among it: it is in the log.
         let since = self.applied.read(|list| list.commands().size());
         let foreseen = self.foreseen(entry.log_id.index).await?;

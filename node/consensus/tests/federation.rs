@@ -4,8 +4,9 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use comity_consensus::{Consensus, ConsensusConfig, OpenError, OpenLogError, SubmitError};
+use comity_consensus::{Consensus, ConsensusConfig, OpenError, OpenLogError, ReadError, SubmitError};
 use comity_core::Role;
 use comity_core::canonical::Hex32;
 use comity_core::dsse::Envelope;
@@ -98,13 +99,20 @@ async fn a_killed_leader_loses_nothing_that_was_acknowledged() {
     let leads = leader(&nodes).await;
     until("the killed node is named", || nodes[leads].consensus.status().unreachable.contains_key(&dead)).await;
 
-    // Alone, a node decides nothing, and says so.
-    let rest = nodes.remove(1);
-    rest.kill();
+    // Alone, a node decides nothing, not even where it leads, and says so. What it has can be read.
+    let other = nodes.remove(1 - leads);
+    let who = other.consensus.member();
+    other.kill();
+    let alone = &nodes[0].consensus;
     let (tabling, lost) = world.federation.table(member("CA"), 101);
-    let error = nodes[0].consensus.submit(tabling).await.unwrap_err();
+    let (decided, current) = tokio::join!(alone.submit(tabling), alone.read_barrier(Duration::from_secs(2)));
+    let (error, unread) = (decided.unwrap_err(), current.unwrap_err());
     assert!(matches!(error, SubmitError::NoQuorum { .. }), "{error}");
-    assert!(nodes[0].consensus.read(|list| list.ballot(&lost).is_none()));
+    assert!(matches!(unread, ReadError::NoQuorum { waited_ms: 2_000, .. }), "{unread}");
+    assert!(error.to_string().contains(&who.to_string()) && error.to_string().contains(&dead.to_string()), "{error}");
+    assert!(alone.read(|list| list.ballot(&lost).is_none()));
+    assert!(ballots.iter().all(|ballot| alone.read(|list| list.ballot(ballot).is_some())));
+    assert!(alone.heard_ms_ago().is_some_and(|ago| ago > 2_000));
 
     // Everybody crashes, and comes back with everything.
     nodes.remove(0).kill();

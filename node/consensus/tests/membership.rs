@@ -9,9 +9,9 @@ use comity_consensus::{OpenError, SubmitError, Tuning};
 use comity_core::MemberId;
 use comity_core::list::{Choice, ListState, Motion, Refusal, Submission};
 use comity_core::roster::node_id;
-use comity_core::testing::member;
+use comity_core::testing::{History, member};
 use comity_proto::v1;
-use support::fake::Speaker;
+use support::fake::{Fake, Speaker};
 use support::{Node, World, decided_by, deciding, heads, leader, same_everywhere, start_all, until};
 use tonic_types::StatusExt as _;
 
@@ -455,4 +455,31 @@ async fn a_step_may_follow_from_what_nobody_knows_to_be_committed() {
     assert!(matches!(taken, Some(v1::append_entries_response::Result::Success(_))), "{taken:?}");
     assert_eq!(node.consensus.status().log_entries, 5);
     assert_eq!(node.consensus.status().commands, 0, "nothing of it is committed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_missed_is_believed_only_where_it_was_signed() {
+    let mut world = World::new(3);
+    let fake = Fake::new(&world.federation);
+    let _serving = world.serve(member("DE"), fake.clone());
+    let jp = world.invite("JP");
+    let mut history = History::new(world.federation.clone());
+    let ballot = history.motion(member("DE"), Motion::Admit { member: Box::new(jp) });
+    history.say_yes(ballot);
+    // The last vote is DE's word alone.
+    let mut forged = history.accepted.clone();
+    let vote = world.federation.vote_command(member("CA"), ballot, Choice::Yes, None, 77);
+    forged.truncate(2);
+    forged.push(Submission {
+        envelope: vote.sign(&world.federation.keys(member("DE")).decision).to_bytes(),
+        public_text: None,
+    });
+    fake.tell(|told| told.leaves = forged);
+    let node = world.start(member("FR")).await;
+    let knows = || node.consensus.roster(|roster| roster.get(member("JP")).is_some());
+    until("it asks twice", || fake.told.lock().unwrap().asked.len() >= 2).await;
+    assert!(!knows());
+    fake.tell(|told| told.leaves = history.accepted.clone());
+    until("it knows who was admitted", knows).await;
+    assert_eq!(node.consensus.status().commands, 0, "the list itself comes from the log alone");
 }
