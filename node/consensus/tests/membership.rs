@@ -483,3 +483,20 @@ async fn what_was_missed_is_believed_only_where_it_was_signed() {
     until("it knows who was admitted", knows).await;
     assert_eq!(node.consensus.status().commands, 0, "the list itself comes from the log alone");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_learns_that_another_took_its_place_stops() {
+    let mut world = World::new(3);
+    let fake = Fake::new(&world.federation);
+    let _serving = world.serve(member("DE"), fake.clone());
+    let node = world.start(member("FR")).await;
+    let mut history = History::new(world.federation.clone());
+    let keys = Box::new(world.replace_keys(member("FR"), 2));
+    let ballot = history.motion(member("DE"), Motion::ReplaceKeys { target: member("FR"), keys });
+    history.say_yes(ballot);
+    assert_eq!(node.consensus.status().stopped, None);
+    fake.tell(|told| told.leaves = history.accepted.clone());
+    until("it stops", || node.consensus.status().stopped.is_some()).await;
+    let error = node.consensus.submit(world.tabling("CA")).await.unwrap_err();
+    assert!(matches!(error, SubmitError::Stopped(_)), "{error}");
+}
