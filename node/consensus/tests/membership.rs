@@ -500,3 +500,22 @@ async fn a_node_that_learns_that_another_took_its_place_stops() {
     let error = node.consensus.submit(world.tabling("CA")).await.unwrap_err();
     assert!(matches!(error, SubmitError::Stopped(_)), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_expelled_comes_back_as_another_node() {
+    let mut world = World::new(3);
+    let mut nodes = start_all(&world).await;
+    table(&nodes[0], &world, "CA", 2).await;
+    world.decide(&nodes[0], Motion::Expel { target: member("CA") }, "FR", &["FR", "DE"]).await;
+    take(&mut nodes, member("CA")).kill();
+    decided_by(&nodes.iter().collect::<Vec<_>>(), &["DE", "FR"]).await;
+    std::fs::rename(world.folder(member("CA")), world.folder(member("CA")).with_extension("old")).unwrap();
+    let motion = admit(&mut world, "CA");
+    world.decide(&nodes[0], motion, "FR", &["FR", "DE"]).await;
+    nodes.push(world.join(member("CA"), 2, list_of(&nodes[0])).await);
+    let wanted = [("CA".to_owned(), 2), ("DE".to_owned(), 1), ("FR".to_owned(), 1)].into();
+    until("it decides", || nodes.iter().all(|node| deciding(node) == wanted)).await;
+    table(&nodes[2], &world, "CA", 2).await;
+    same_everywhere(&nodes).await;
+    assert_eq!(replayed(&nodes[2]).await, nodes[0].consensus.read(heads));
+}
