@@ -192,7 +192,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
         for word in paragraph.split(' ') {
             let word_length = word.chars().count();
             if length > 0 && length + 1 + word_length > width {
-                lines.push(std::mem::take(&mut line));
+                lines.push(std::mem::take(&mut line).trim_end().to_owned());
                 length = 0;
             } else if length > 0 {
                 line.push(' ');

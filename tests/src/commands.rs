@@ -118,7 +118,6 @@ impl Authors {
 /// # Errors
 /// A key cannot be read, or a command is not taken in time.
 pub async fn pass_time(federation: &Federation, time: Timestamp) -> Result<(), Problem> {
-    let mut doors = Door::to_all(federation)?;
     for seat in &federation.seats {
         let key = SigningKeyFile::load(&seat.folder.join("signing-node.key"))?;
         let command = Command::AttestTime(AttestTime {
@@ -129,13 +128,18 @@ pub async fn pass_time(federation: &Federation, time: Timestamp) -> Result<(), P
             supports: ListState::SUPPORTED_RULES,
         });
         let signed = Signed::new(&command, key.signing_key(), Hex32([0; 32]), None);
-        commit(&mut doors, &signed).await?;
+        commit(federation, &signed).await?;
     }
     Ok(())
 }
 
-/// Hands a command in at one door after the other, the one that is open first, until it is committed.
-async fn commit(doors: &mut [Door], command: &Signed) -> Result<(), Problem> {
+/// Hands a command in at one door after the other, whichever opens, until it is in the order of commands for good: where the
+/// rules refuse it, every node does so when its turn comes.
+///
+/// # Errors
+/// No node takes it in time.
+pub async fn commit(federation: &Federation, command: &Signed) -> Result<(), Problem> {
+    let mut doors = Door::to_all(federation)?;
     let mut said = String::new();
     for _ in 0..ATTEMPTS {
         let door = doors.first().ok_or("no nodes")?;
@@ -143,11 +147,13 @@ async fn commit(doors: &mut [Door], command: &Signed) -> Result<(), Problem> {
             Ok(Answer::Committed) => return Ok(()),
             Ok(Answer::NotLeader(leader)) => {
                 let at = leader.and_then(|leader| doors.iter().position(|door| door.member == leader));
-                doors.rotate_left(at.unwrap_or(1).max(1) % doors.len().max(1));
+                let count = doors.len();
+                doors.rotate_left(at.unwrap_or(1).max(1) % count);
             }
             Err(status) => {
                 said = status.to_string();
-                doors.rotate_left(1 % doors.len().max(1));
+                let count = doors.len();
+                doors.rotate_left(1 % count);
             }
         }
         tokio::time::sleep(RETRY).await;

@@ -207,9 +207,11 @@ async fn a_policy_changed_by_hand_and_another_genesis_keep_a_node_from_serving()
     std::fs::rename(seat.folder.join("data"), seat.folder.join("data.old")).unwrap();
     std::fs::remove_file(&applied).unwrap();
     field.federation.spawn(0).unwrap();
-    let waited = field.federation.wait_serving(0, Duration::from_secs(6)).await.unwrap_err().to_string();
-    assert!(waited.contains("did not serve"), "{waited}");
+    let waited = field.federation.wait_serving(0, Duration::from_secs(6)).await;
     let log = std::fs::read_to_string(seat.log()).unwrap();
+    assert!(waited.is_err(), "{log}");
+    let waited = waited.unwrap_err().to_string();
+    assert!(waited.contains("did not serve"), "{waited}");
     assert!(log.contains("federation"), "{log}");
     field.federation.kill(0);
     // The others never minded.

@@ -116,6 +116,7 @@ mod tests {
             complete_time: at("2026-12-08T17:00:00Z"),
             days_left: 0,
             holds: Vec::new(),
+            objection: String::new(),
         };
         let said = silent(silence.clone());
         assert!(said.starts_with("1 more must acknowledge notice by "), "{said}");

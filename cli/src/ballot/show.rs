@@ -41,7 +41,7 @@ pub(super) fn page(style: &Style, view: &BallotView, ballot: &v1::Ballot) -> Str
         }),
     );
     if let Some(silence) = &ballot.silence {
-        silence_part(&mut page, silence);
+        silence_part(&mut page, silence, ballot.state() == v1::BallotState::Open);
     }
     text(&mut page, &ballot.public_part);
     page.finish()
@@ -58,7 +58,7 @@ fn rule(view: &BallotView) -> String {
     }
 }
 
-fn silence_part(page: &mut Page, silence: &v1::Silence) {
+fn silence_part(page: &mut Page, silence: &v1::Silence, is_open: bool) {
     page.heading("Silence");
     page.fields(
         "acknowledged",
@@ -66,14 +66,16 @@ fn silence_part(page: &mut Page, silence: &v1::Silence) {
     );
     let missing = silence.absent.join(", ");
     page.field(if silence.notice_over { "absent" } else { "not yet" }, missing);
+    page.field("objection", &silence.objection);
     let over = if silence.notice_over { " (over)" } else { "" };
     page.field("notice until", format!("{}{over}", when::local(silence.notice_until.as_ref())));
-    let days = if silence.days_left == 1 {
-        "1 working day is left".into()
-    } else {
-        format!("{} working days are left", silence.days_left)
+    let days = match silence.days_left {
+        1 => "1 working day is left".to_owned(),
+        days => format!("{days} working days are left"),
     };
     match when::local(silence.complete_time.as_ref()) {
+        // Of what is closed the clock says nothing any more.
+        _ if !is_open => {}
         complete if complete.is_empty() => page.field("complete on", format!("held: {days} when the last hold ends")),
         complete => page.field("complete on", complete),
     }

@@ -66,6 +66,7 @@ pub(super) struct SilenceView {
     complete_time: Option<String>,
     pub(super) days_left: i32,
     pub(super) holds: Vec<HoldView>,
+    objection: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -131,6 +132,7 @@ impl From<v1::Silence> for SilenceView {
             complete_time: when::rfc3339(silence.complete_time.as_ref()),
             days_left: silence.days_left,
             holds: holds.collect(),
+            objection: silence.objection,
         }
     }
 }

@@ -41,7 +41,7 @@ fn page(style: &Style, view: &EntryView, entry: &v1::Entry) -> String {
     page.field("status", standing(view, &when::local(entry.end_time.as_ref())));
     page.field("agreed", if view.agreed { "yes" } else { "not yet" });
     page.field("proposed by", &view.proposer);
-    page.field("consents", view.consents.join(", "));
+    page.field("consents", consents(view, ", "));
     page.field("listed", when::local(entry.list_time.as_ref()));
     if view.status == "listed" {
         page.field("review due", review(entry));
@@ -69,6 +69,11 @@ fn page(style: &Style, view: &EntryView, entry: &v1::Entry) -> String {
         Err(_) => documents::unknown(&mut page, "Public part", &entry.public_part),
     }
     page.finish()
+}
+
+/// Who voted for it; where nobody had to, it was silence that adopted it.
+fn consents(view: &EntryView, between: &str) -> String {
+    if view.consents.is_empty() { "by silence".into() } else { view.consents.join(between) }
 }
 
 /// How an entry stands, in words.
@@ -121,7 +126,7 @@ pub(super) async fn list(session: &mut Session<'_>, all: bool, limit: usize) -> 
                 agreed,
                 e.subject_kind.clone(),
                 e.proposer.clone(),
-                e.consents.join(","),
+                consents(e, ","),
                 e.in_force().to_string(),
                 listed,
                 e.subject.clone(),

@@ -130,10 +130,11 @@ pub(super) fn authority(by: &Authority) -> String {
 /// Who consented, who was silent, who was absent: each with its label, where there is somebody.
 pub(super) fn parties(by: &Authority) -> Vec<(&'static str, String)> {
     let Authority::Ballot(decided) = by else { return Vec::new() };
-    let consents = |consents: &[Consent]| members(consents.iter().map(|consent| consent.member));
+    // Whoever was present is in the leaf as silent; who said yes besides is told once.
+    let said_yes = |consent: &&Consent| decided.consents.iter().any(|yes| yes.member == consent.member);
     let parties = [
-        ("consents", consents(&decided.consents)),
-        ("silent", consents(&decided.silent)),
+        ("consents", members(decided.consents.iter().map(|consent| consent.member))),
+        ("silent", members(decided.silent.iter().filter(|c| !said_yes(c)).map(|consent| consent.member))),
         ("absent", members(decided.absent.iter().copied())),
     ];
     parties.into_iter().filter(|(_, who)| !who.is_empty()).collect()

@@ -117,7 +117,7 @@ struct EntryView {
     merged_into: Option<String>,
     proposer: String,
     consents: Vec<String>,
-    /// Who was present and silent, where silence adopted it.
+    /// Who was present and said nothing, where silence adopted it.
     silent: Vec<String>,
     list_time: String,
     subject: String,
@@ -143,7 +143,7 @@ impl EntryView {
             merged_into,
             proposer: entry.proposer.to_string(),
             consents: members(&entry.consents),
-            silent: members(&entry.silent),
+            silent: entry.silent.iter().filter(|m| !entry.consents.contains(m)).map(ToString::to_string).collect(),
             list_time: entry.list_time.to_string(),
             subject: subject.map_or_else(|| "(annulled and erased)".to_owned(), |s| s.primary_name().to_owned()),
             subject_kind: subject.map_or("-", |subject| subject.kind.as_str()),

@@ -155,7 +155,11 @@ pub(super) fn show(session: &mut Session<'_>, genesis: &Genesis) -> Result<(), F
         rules: RuleView::all(&genesis.document().rules, voters),
         members: genesis.members().values().map(RowView::from).collect(),
     };
-    session.output.show(&view, |style| rows_table(style, &view.members))
+    session.output.show(&view, |style| {
+        let mut page = Page::new(style);
+        page.fields("rules", view.rules.iter().map(|rule| rule.line(voters)));
+        format!("{}\n\n{}", rows_table(style, &view.members), page.finish().trim_end())
+    })
 }
 
 fn rows_table(style: &Style, members: &[RowView]) -> String {

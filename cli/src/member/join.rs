@@ -78,7 +78,7 @@ pub(super) async fn run(options: JoinOptions, session: &mut Session<'_>) -> Resu
     let folder = options.dir.clone().unwrap_or_else(|| PathBuf::from(options.member.to_lowercase()));
     fs::create_dir_all(&folder).map_err(|e| Failure::error(format!("{}: cannot be made: {e}", folder.display())))?;
     let (authority, row) = identity(session, &options, &folder)?;
-    let incarnation = check_place(&proven, &row)?;
+    let place = check_place(&proven, &row)?;
     let certificates = certificates(&authority, &folder)?;
     write(&folder.join(GENESIS_FILE), &proven.genesis_bytes)?;
     write(&folder.join(LIST_FILE), &proven.export)?;
@@ -86,10 +86,10 @@ pub(super) async fn run(options: JoinOptions, session: &mut Session<'_>) -> Resu
     if config.exists() {
         session.output.note(&format!("{}: is there already and is left as it is", config.display()));
     } else {
-        write(&config, config_text(&options, &row, incarnation).as_bytes())?;
+        write(&config, config_text(&options, &row, place.incarnation).as_bytes())?;
     }
     contexts(&options, &folder)?;
-    tell(session, &proven, &options, &row, &folder, certificates)?;
+    tell(session, &proven, &options, &row, place, &folder, certificates)?;
     if !options.run {
         return Ok(());
     }
@@ -165,14 +165,30 @@ fn identity(
     Ok((authority, row))
 }
 
-/// Whether the federation has a place for it, as far as the invitation tells; and which of its nodes this one is.
-fn check_place(proven: &Proven, row: &RosterMember) -> Result<u32, Failure> {
+/// The place that a federation has for who joins.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Which of the member's nodes this one is.
+    incarnation: u32,
+    /// Whether the members have decided already: its keys were replaced.
+    is_in_roster: bool,
+}
+
+/// Whether the federation has a place for it, as far as the invitation tells.
+fn check_place(proven: &Proven, row: &RosterMember) -> Result<Place, Failure> {
     let member = row.member;
     let roster = proven.state.roster();
     let known = roster.get(member);
     if let Some(standing) = known.filter(|standing| standing.status != MemberStatus::Expelled) {
+        if standing.row.decision_key == row.decision_key && standing.row.endpoint == row.endpoint {
+            return Ok(Place { incarnation: standing.incarnation, is_in_roster: true });
+        }
         if standing.row.decision_key == row.decision_key {
-            return Ok(standing.incarnation);
+            let there = &standing.row.endpoint;
+            let message = format!("the members reach the node of {member} at {there}, not at {}", row.endpoint);
+            return Err(
+                Failure::new(Exit::Conflict, message).next(format!("comity member join ... --endpoint {there}"))
+            );
         }
         let message = format!("{member} is {} in this federation, with other keys than these", standing.status);
         return Err(Failure::new(Exit::Conflict, message).next(format!(
@@ -187,7 +203,7 @@ fn check_place(proven: &Proven, row: &RosterMember) -> Result<u32, Failure> {
                 .next("comity member join ... --trust-domain DOMAIN --dir ANOTHER"))
         }
         // Who was expelled comes back as another node.
-        None => Ok(known.map_or(1, |standing| standing.incarnation + 1)),
+        None => Ok(Place { incarnation: known.map_or(1, |standing| standing.incarnation + 1), is_in_roster: false }),
     }
 }
 
@@ -258,6 +274,7 @@ fn tell(
     proven: &Proven,
     options: &JoinOptions,
     row: &RosterMember,
+    place: Place,
     folder: &Path,
     issued: Vec<String>,
 ) -> Result<(), Failure> {
@@ -280,7 +297,9 @@ fn tell(
         page.field("federation", &view.federation);
         page.field("list", format!("{} entries; {} commands, all replayed", view.entries, view.commands));
         page.field("folder", &view.folder);
-        page.field("to be admitted", format!("{MEMBER_FILE} (public)"));
+        if !place.is_in_roster {
+            page.field("to be admitted", format!("{MEMBER_FILE} (public)"));
+        }
         page.field("node", format!("{CONFIG_FILE}; peers reach it at {}", row.endpoint));
         page.field("people", format!("{CONTEXTS_FILE}; the node listens for them on {}", options.operator_listen));
         page.fields("issued", &view.issued);
@@ -289,16 +308,20 @@ fn tell(
     session
         .output
         .note(&format!("keep {RECOVERY_KEY_FILE} offline, away from this machine: it can revoke the other two"));
+    let mut steps = Vec::new();
     if !options.run {
-        session.output.note(&format!("next:  comity-node run --config {}", view.config));
+        steps.push(format!("comity-node run --config {}", view.config));
     }
-    session.output.note(&format!(
-        "{}send {} to {}, whose operator runs  comity member admit {MEMBER_FILE} --statement TEXT",
-        if options.run { "next:  " } else { "       " },
-        view.member_file,
-        proven.inviter.member
-    ));
-    session.output.note(&format!("       comity --config {} node status", view.contexts));
+    if !place.is_in_roster {
+        steps.push(format!(
+            "send {} to {}, whose operator runs  comity member admit {MEMBER_FILE} --statement TEXT",
+            view.member_file, proven.inviter.member
+        ));
+    }
+    steps.push(format!("comity --config {} node status", view.contexts));
+    for (i, step) in steps.iter().enumerate() {
+        session.output.note(&format!("{}{step}", if i == 0 { "next:  " } else { "       " }));
+    }
     Ok(())
 }
 

@@ -93,13 +93,11 @@ pub(super) async fn show(session: &mut Session<'_>, member: MemberId) -> Result<
                 false => "its decision key's alone",
             },
         );
-        page.fields(
-            "people",
-            view.people.iter().map(|person| {
-                let revoked = if person.revoked { "  revoked" } else { "" };
-                format!("{:12}  {:8}  {}{revoked}", person.name, person.role, person.key)
-            }),
-        );
+        let people = view.people.iter().flat_map(|person| {
+            let revoked = if person.revoked { ", revoked" } else { "" };
+            [format!("{}, {}{revoked}", person.name, person.role), format!("  {}", person.key)]
+        });
+        page.fields("people", people);
         page.finish()
     })
 }

@@ -93,6 +93,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     let peers = front.serve_peers(peer_port, limits(&config.peer), Routes::new(consensus.service().into_server()))?;
     let people = front.serve_people(operator_port, limits(&config.operator))?;
     let (reporter, health_service) = tonic_health::server::health_reporter();
+    // Until it is looked at, health would say that all is well.
+    reporter.set_service_status("", ServingStatus::NotServing).await;
     if let Some(port) = health_port {
         let server = tonic::transport::Server::builder().add_service(health_service);
         let ended = shutdown.clone().cancelled_owned();

@@ -98,6 +98,7 @@ fn silence(state: &SilenceState, electorate: &std::collections::BTreeSet<MemberI
         complete_time,
         days_left,
         holds: state.holds.iter().map(|(member, hold)| placed_hold(*member, hold)).collect(),
+        objection: state.objection.clone().unwrap_or_default(),
     }
 }
 

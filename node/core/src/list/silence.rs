@@ -107,6 +107,8 @@ pub struct SilenceState {
     pub clock: Clock,
     /// Every member's hold, those that stand no more among them.
     pub holds: BTreeMap<MemberId, Hold>,
+    /// Why a member objected, where one did.
+    pub objection: Option<String>,
 }
 
 impl SilenceState {
@@ -119,6 +121,7 @@ impl SilenceState {
             notice_over: false,
             clock: Clock::Held { days_left: rule.period_days },
             holds: BTreeMap::new(),
+            objection: None,
         };
         silence.clock = silence.running(tabled.at, rule.period_days);
         silence.acknowledged.insert(proposer, tabled);

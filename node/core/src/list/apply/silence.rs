@@ -90,6 +90,7 @@ impl ListState {
 
     pub(super) fn object(&mut self, command: &Object, step: &mut Step<'_>) -> Result<(), Refusal> {
         self.own_silence(command.ballot, command.member)?;
+        self.change_silence(command.ballot, |silence| silence.objection = Some(command.reason.clone()));
         let rejection = Rejection::Objection(command.member);
         self.close(command.ballot, BallotState::Rejected(rejection), step);
         step.events.push(Event::Rejected(command.ballot));
