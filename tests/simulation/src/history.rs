@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 
 use crate::invariants::{Broken, Invariant, all};
 use crate::judge::Judge;
-use crate::world::{Shared, World};
+use crate::world::{Machine, Shared, World};
 
 /// How many leaves are fetched at a time.
 const FETCH: usize = 256;
@@ -54,6 +54,8 @@ pub(crate) struct EndView<'a> {
     pub(crate) leaves: &'a [Leaf],
     pub(crate) judge: &'a Judge,
     pub(crate) world: &'a World,
+    /// How far each machine's node had applied a while before.
+    pub(crate) applied: &'a [u64],
 }
 
 /// What was seen of the history, and what must hold of it.
@@ -62,13 +64,21 @@ pub(crate) struct History {
     judge: Judge,
     /// How far each machine's node was looked at, since it started.
     looked: Vec<u64>,
+    /// How far each had applied a while before the end.
+    applied: Vec<u64>,
     invariants: Vec<Box<dyn Invariant>>,
 }
 
 impl History {
     pub(crate) fn new(world: &World) -> Self {
         let judge = Judge::new(&world.federation.genesis);
-        Self { leaves: Vec::new(), judge, looked: vec![0; world.machines.len()], invariants: all(world) }
+        Self {
+            leaves: Vec::new(),
+            judge,
+            looked: vec![0; world.machines.len()],
+            applied: vec![0; world.machines.len()],
+            invariants: all(world),
+        }
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -139,9 +149,15 @@ impl History {
         Ok(grown.then(|| format!("{member} has {size} leaves, root {root}; {leader} leads term {}", status.term)))
     }
 
+    /// From here on it is given time to put down what it has applied.
+    pub(crate) fn note_applied(&mut self, world: &World) {
+        let size = |machine: &Machine| machine.consensus.as_ref().map_or(0, |node| node.read(|l| l.commands().size()));
+        self.applied = world.machines.iter().map(size).collect();
+    }
+
     /// Looks at everything once it has healed.
     pub(crate) fn end(&mut self, world: &World) -> Result<(), Broken> {
-        let view = EndView { leaves: &self.leaves, judge: &self.judge, world };
+        let view = EndView { leaves: &self.leaves, judge: &self.judge, world, applied: &self.applied };
         fault::without(|| {
             for invariant in &mut self.invariants {
                 invariant.end(&view).map_err(|what| Broken { invariant: invariant.name(), what })?;

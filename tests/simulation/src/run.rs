@@ -25,6 +25,9 @@ use crate::world::{Closing, Shared, World};
 /// How often everything is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How long after its list a node's disk may be another.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// How a simulation went that broke nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -87,7 +90,7 @@ fn simulate(plan: &Plan) -> Result<Report, Failure> {
     let mut sim = turmoil::Builder::new()
         .rng_seed(plan.seed)
         .epoch(UNIX_EPOCH + Duration::from_secs(1_764_000_000))
-        .simulation_duration(plan.turmoil + plan.healing * 2)
+        .simulation_duration(plan.turmoil + plan.healing + SETTLING * 2)
         .tick_duration(plan.tick)
         .tcp_capacity(1_024)
         .min_message_latency(Duration::from_millis(1))
@@ -109,6 +112,7 @@ fn simulate(plan: &Plan) -> Result<Report, Failure> {
     }
     course.calm(&mut sim, &mut nemesis);
     course.heal(&mut sim, &mut nemesis, plan)?;
+    course.settle(&mut sim)?;
     course.report(&sim)
 }
 
@@ -168,6 +172,16 @@ impl Course {
         }
     }
 
+    /// What was applied is on the disks.
+    fn settle(&mut self, sim: &mut Sim<'_>) -> Result<(), Failure> {
+        self.history.note_applied(&self.world.borrow());
+        let until = sim.elapsed() + SETTLING;
+        while sim.elapsed() < until {
+            self.step(sim)?;
+        }
+        Ok(())
+    }
+
     /// What is still open; nothing once it has healed.
     fn open(&self, sim: &Sim<'_>) -> Option<String> {
         let mut world = self.world.borrow_mut();
@@ -179,7 +193,10 @@ impl Course {
             return Some(format!("{down}'s node does not run"));
         }
         let able = |member: MemberId| world.furthest(|list| is_able(list, member)) == Some(true);
-        let tabling = world.closing.clone().filter(|closing| able(world.machines[closing.machine].member));
+        let failed = |id| world.furthest(|list| list.ballot(&id).is_some_and(|ballot| has_failed(list, ballot)));
+        let stands = |closing: &Closing| failed(closing.ballot) != Some(true);
+        let tabling = world.closing.clone().filter(stands);
+        let tabling = tabling.filter(|closing| able(world.machines[closing.machine].member));
         let Some(closing) = tabling else {
             let Some(member) = voters.into_iter().find(|voter| able(*voter)) else {
                 return Some("no member is left that can decide anything".to_owned());
@@ -224,4 +241,10 @@ fn is_done(list: &ListState, ballot: &Ballot) -> bool {
     let all = ballot.electorate.iter().all(|member| is_able(list, *member));
     matches!(ballot.state, BallotState::Adopted(_))
         || !all && (!ballot.is_open() || able.all(|member| ballot.votes.contains_key(member)))
+}
+
+/// Whether a ballot that could have been adopted was not: list time had to catch up, and notice was over at once.
+fn has_failed(list: &ListState, ballot: &Ballot) -> bool {
+    let adopted = matches!(ballot.state, BallotState::Adopted(_));
+    !ballot.is_open() && !adopted && ballot.electorate.iter().all(|member| is_able(list, *member))
 }

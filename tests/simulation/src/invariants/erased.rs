@@ -16,10 +16,9 @@ impl Invariant for Erased {
     }
 
     fn end(&mut self, end: &EndView<'_>) -> Result<(), String> {
-        for machine in &end.world.machines {
+        for (machine, size) in end.world.machines.iter().zip(end.applied) {
             let Some(node) = &machine.consensus else { continue };
-            let size = node.read(|list| list.commands().size());
-            let applied = end.judge.erased.iter().filter(|(_, leaf)| *leaf < size);
+            let applied = end.judge.erased.iter().filter(|(_, leaf)| leaf < size);
             let erased: BTreeSet<Hex32> = applied.map(|(text, _)| *text).collect();
             // What is tabled later this node has not seen yet.
             let tabled = node.read(|list| list.ballots().map(|ballot| ballot.public_part).collect::<Vec<_>>());
