@@ -190,17 +190,18 @@ impl Guard {
         if fits { Ok(()) } else { Err(Turned::OtherMembership(from.member)) }
     }
 
-    /// The membership that a snapshot leads to, which `list` follows from; without one, what is applied here.
+    /// The membership that a snapshot or a log leads to, which `list` follows from; without one, what is applied here. The
+    /// present one is from when the command log had `since` leaves.
     pub(crate) fn led_to(
         &self,
         from: Known,
         list: Option<&ListState>,
+        since: u64,
         current: &Membership,
         proposed: &Membership,
     ) -> Result<(), Turned> {
-        let fits = self
-            .applied
-            .read(|own| membership::is_asked_for(list.unwrap_or(own), own.commands().size(), current, proposed));
+        let asked_for = |list: &ListState| membership::is_asked_for(list, since, current, proposed);
+        let fits = list.map_or_else(|| self.applied.read(asked_for), asked_for);
         if fits { Ok(()) } else { Err(Turned::OtherMembership(from.member)) }
     }
 

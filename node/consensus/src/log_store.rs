@@ -284,6 +284,15 @@ impl LogStore {
         Ok(())
     }
 
+    /// Whether the entry with this id is here, or was and is purged.
+    pub(crate) async fn holds(&self, id: &LogId) -> io::Result<bool> {
+        if self.purged().is_some_and(|purged| id.index <= purged.index) {
+            return Ok(true);
+        }
+        let held = self.entries(id.index, id.index + 1, 1).await?;
+        Ok(held.first().is_some_and(|entry| entry.log_id == *id))
+    }
+
     /// Entries of `start..end`, from its beginning, until they make `max_bytes`; at least one where the log has one.
     pub(crate) async fn entries(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
         loop {

@@ -124,7 +124,7 @@ pub(crate) async fn follow(inner: Weak<Inner>) {
     loop {
         let news = {
             let Some(inner) = inner.upgrade() else { return };
-            if inner.stopped().is_some() {
+            if inner.stopped().is_some() || inner.is_retired().await {
                 return;
             }
             inner.follow_once().await;
@@ -138,6 +138,20 @@ pub(crate) async fn follow(inner: Weak<Inner>) {
 }
 
 impl Inner {
+    /// Stops where the members have another node of this member in this one's place: nobody hears it any more.
+    async fn is_retired(&self) -> bool {
+        let own = member_of_node(self.peers.own().node).map(|(_, incarnation)| incarnation);
+        let now = self.applied.roster(|roster| roster.get(self.member).map(|standing| standing.incarnation));
+        if now <= own {
+            return false;
+        }
+        tracing::error!(?own, ?now, "the members count another node of this member: set up a new one as that");
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "raft did not stop cleanly");
+        }
+        true
+    }
+
     async fn follow_once(&self) {
         let (leads, current, last, replicated) = {
             let metrics = self.raft.metrics();

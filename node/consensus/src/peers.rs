@@ -9,7 +9,6 @@ use comity_core::MemberId;
 use comity_core::canonical::Hex32;
 use comity_core::genesis::RosterMember;
 use comity_core::roster::Roster;
-use comity_identity::tls::TlsSetupError;
 use comity_identity::{
     ConnectorLimits, Credentials, Expectation, MemberAnchors, MemberConnector, SharedTrust, TrustStore,
     explain_tls_error,
@@ -47,23 +46,18 @@ pub(crate) enum Dial {
 }
 
 impl Dial {
-    /// `instead` takes the place of whom this node trusts otherwise.
-    fn channel(
-        &self,
-        member: MemberId,
-        endpoint: &Endpoint,
-        instead: Option<SharedTrust>,
-    ) -> Result<Channel, TlsSetupError> {
+    /// A member that votes no more is known by the roots of its row alone.
+    fn channel(&self, row: &RosterMember, endpoint: &Endpoint, leaves: bool) -> Result<Channel, String> {
         match self {
             Self::Tls { credentials, trust } => {
-                let trust = instead.as_ref().unwrap_or(trust);
+                let trust = if leaves { last_roots(row)? } else { trust.clone() };
                 let limits = ConnectorLimits { connect_timeout_ms: 2_000, handshake_timeout_ms: 3_000 };
-                let expectation = Expectation::node_of(member);
-                let connector = MemberConnector::new(credentials, trust.clone(), expectation, limits)?;
-                Ok(endpoint.connect_with_connector_lazy(connector))
+                let expectation = Expectation::node_of(row.member);
+                let connector = MemberConnector::new(credentials, trust, expectation, limits);
+                connector.map(|connector| endpoint.connect_with_connector_lazy(connector)).map_err(|e| e.to_string())
             }
             #[cfg(feature = "simulation")]
-            Self::Simulated(dialler) => Ok(dialler(member, endpoint)),
+            Self::Simulated(dialler) => Ok(dialler(row.member, endpoint)),
         }
     }
 }
@@ -159,8 +153,7 @@ impl Peers {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        let instead = leaves.then(|| last_roots(row)).transpose()?;
-        let channel = self.dial.channel(member, &endpoint, instead).map_err(|error| error.to_string())?;
+        let channel = self.dial.channel(row, &endpoint, leaves)?;
         let (gate, confirmed) = (Mutex::default(), Mutex::default());
         Ok(Peer { member, address, leaves, channel, gate, confirmed })
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use comity_core::list::ListState;
 use comity_identity::Peer;
 use comity_proto::v1;
 use comity_proto::v1::consensus_service_server::{ConsensusService, ConsensusServiceServer};
@@ -19,9 +20,11 @@ use crate::pool::{Origin, Pool};
 use crate::pull::{Pulled, Puller};
 use crate::read::{self, Heard, ReadIndex};
 use crate::state_machine::Applied;
-use crate::types::{Command, Membership, NodeId, Raft, Snapshot, TypeConfig};
+use crate::types::{Command, Keys, Membership, NodeId, Raft, Snapshot, TypeConfig};
 use crate::verify;
-use crate::wire::{self, AppendRequest, AppendResponse, MESSAGE_MAX_BYTES, SnapshotAnswer, SnapshotOffer};
+use crate::wire::{
+    self, AppendRequest, AppendResponse, BATCH_MAX_BYTES, MESSAGE_MAX_BYTES, SnapshotAnswer, SnapshotOffer,
+};
 
 /// How many commands this node proposes at one time.
 pub(crate) const MAX_PROPOSALS: usize = 1_024;
@@ -280,6 +283,10 @@ impl Inner {
     async fn membership(&self, from: Known, part: &AppendRequest) -> Result<Option<AppendResponse>, Turned> {
         let Some(entry) = part.entries.first() else { return Ok(None) };
         let EntryPayload::Membership(proposed) = &entry.payload else { return Ok(None) };
+        // A new leader goes back to where the logs agree: what is here already is not taken up once more.
+        if self.guard.log.holds(&entry.log_id).await.map_err(Turned::Log)? {
+            return Ok(None);
+        }
         let committed = part.leader_commit.as_ref().map_or(0, |id| id.index + 1);
         let due = committed.min(entry.log_id.index);
         // What was sent before may say more of what is committed than openraft has been told.
@@ -293,7 +300,37 @@ impl Inner {
         if !matches!(tokio::time::timeout(APPLY_TIMEOUT, applied).await, Ok(Ok(_))) {
             return Err(Turned::TimedOut(APPLY_TIMEOUT.as_millis()));
         }
-        self.guard.membership(from, &self.current(), proposed).map(|()| None)
+        let current = self.current();
+        let refused = match self.guard.membership(from, &current, proposed) {
+            Err(refused) if self.applied.position().borrow().applied < entry.log_id.index => refused,
+            judged => return judged.map(|()| None),
+        };
+        tracing::debug!(problem = %refused, "looked at once more by what the log leads to");
+        // After a crash nobody may know any more what was committed, the roster that asked for it among it: it is in the log.
+        let since = self.applied.read(|list| list.commands().size());
+        let foreseen = self.foreseen(entry.log_id.index).await?;
+        self.guard.led_to(from, Some(&foreseen), since, &current, proposed).map(|()| None)
+    }
+
+    /// The list that follows once what lies before `end` in this node's log is committed.
+    async fn foreseen(&self, end: u64) -> Result<ListState, Turned> {
+        // Read first: what is applied in between is met once more, and is then a repetition.
+        let mut next = self.applied.position().borrow().applied;
+        let mut list = self.applied.read(Clone::clone);
+        while next < end {
+            let entries = self.guard.log.entries(next, end, BATCH_MAX_BYTES).await.map_err(Turned::Log)?;
+            let Some(last) = entries.last() else { break };
+            next = last.log_id.index + 1;
+            for entry in &entries {
+                if let EntryPayload::Normal(command) = &entry.payload
+                    && let Ok(checked) = command.check(&Keys::of(&list))
+                {
+                    // What it refuses changes nothing.
+                    let _ = list.apply_checked(checked);
+                }
+            }
+        }
+        Ok(list)
     }
 
     /// The membership that counts here.
@@ -323,7 +360,8 @@ impl Inner {
         }
         // What the snapshot leads to says who decides.
         let staged = data.staged.as_ref().map(|staged| &staged.list);
-        guard.led_to(from, staged, &self.current(), offer.membership.membership())?;
+        let since = self.applied.read(|list| list.commands().size());
+        guard.led_to(from, staged, since, &self.current(), offer.membership.membership())?;
         let _placing = placing.write().await;
         let (vote, committed) = raft.with_raft_state(position).await.map_err(stopped)?;
         guard.snapshot(from, &offer, vote.leader_id.term, committed)?;

@@ -4,13 +4,16 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use comity_consensus::{Consensus, ConsensusConfig, OpenError, OpenLogError, SubmitError};
+use comity_consensus::{Consensus, ConsensusConfig, OpenError, OpenLogError, ReadError, SubmitError};
 use comity_core::Role;
 use comity_core::canonical::Hex32;
+use comity_core::dsse::Envelope;
 use comity_core::list::{Choice, ListState, PublicText, Refusal, Submission};
+use comity_core::proposal::PublicPart;
 use comity_core::roster::node_id;
-use comity_core::testing::{Federation, member, members};
+use comity_core::testing::{Federation, member, members, proposal_id, public_text};
 use comity_proto::v1;
 use comity_proto::v1::consensus_service_client::ConsensusServiceClient;
 use support::{Node, World, heads, leader, same_everywhere, start_all, until};
@@ -96,13 +99,20 @@ async fn a_killed_leader_loses_nothing_that_was_acknowledged() {
     let leads = leader(&nodes).await;
     until("the killed node is named", || nodes[leads].consensus.status().unreachable.contains_key(&dead)).await;
 
-    // Alone, a node decides nothing, and says so.
-    let rest = nodes.remove(1);
-    rest.kill();
+    // Alone, a node decides nothing, not even where it leads, and says so. What it has can be read.
+    let other = nodes.remove(1 - leads);
+    let who = other.consensus.member();
+    other.kill();
+    let alone = &nodes[0].consensus;
     let (tabling, lost) = world.federation.table(member("CA"), 101);
-    let error = nodes[0].consensus.submit(tabling).await.unwrap_err();
+    let (decided, current) = tokio::join!(alone.submit(tabling), alone.read_barrier(Duration::from_secs(2)));
+    let (error, unread) = (decided.unwrap_err(), current.unwrap_err());
     assert!(matches!(error, SubmitError::NoQuorum { .. }), "{error}");
-    assert!(nodes[0].consensus.read(|list| list.ballot(&lost).is_none()));
+    assert!(matches!(unread, ReadError::NoQuorum { waited_ms: 2_000, .. }), "{unread}");
+    assert!(error.to_string().contains(&who.to_string()) && error.to_string().contains(&dead.to_string()), "{error}");
+    assert!(alone.read(|list| list.ballot(&lost).is_none()));
+    assert!(ballots.iter().all(|ballot| alone.read(|list| list.ballot(ballot).is_some())));
+    assert!(alone.heard_ms_ago().is_some_and(|ago| ago > 2_000));
 
     // Everybody crashes, and comes back with everything.
     nodes.remove(0).kill();
@@ -267,6 +277,13 @@ async fn a_lying_leader_forges_and_rewrites_nothing() {
     assert_eq!(liar.append(message).await, turned(Code::FailedPrecondition, "COMMITTED_REWRITE"));
     let message = liar.entries(ca, term + 1, Some(2), vec![]);
     assert_eq!(liar.append(message).await, turned(Code::FailedPrecondition, "COMMITTED_REWRITE"));
+    // In the place of the last committed entry, and under its very id, another command.
+    let last = nodes[0].consensus.status().committed_entries - 1;
+    let led = node_id(nodes[leader(&nodes).await].consensus.member(), 1);
+    let mut message = liar.entries(ca, term + 1, Some(last - 1), vec![vote.clone()]);
+    message.prev_log_id = Some(v1::RaftLogId { term, node_id: led, index: last - 1 });
+    message.entries[0].log_id = Some(v1::RaftLogId { term, node_id: led, index: last });
+    assert_eq!(liar.append(message).await, turned(Code::FailedPrecondition, "COMMITTED_REWRITE"));
     let mut message = liar.entries(ca, term + 1, Some(500), vec![vote.clone(), vote.clone()]);
     message.entries[1].log_id.as_mut().unwrap().index += 1;
     assert_eq!(liar.append(message).await, turned(Code::InvalidArgument, "MESSAGE_INVALID"));
@@ -284,7 +301,14 @@ async fn a_lying_leader_forges_and_rewrites_nothing() {
     let other_text = PublicText { salt: Hex32([3; 32]), bytes: b"{}".to_vec() };
     let swapped = Submission { public_text: Some(other_text), ..tabling.clone() };
     let bare = Submission { public_text: None, ..tabling };
-    for bad in [forged, altered, swapped, bare] {
+    // Nobody signed it.
+    let unsigned = {
+        let text = String::from_utf8(vote.envelope.clone()).unwrap();
+        let (before, rest) = text.split_once("\"signatures\":[").unwrap();
+        let envelope = format!("{before}\"signatures\":[{}", &rest[rest.find(']').unwrap()..]).into_bytes();
+        Submission { envelope, public_text: None }
+    };
+    for bad in [forged, altered, unsigned, swapped, bare] {
         let message = liar.entries(ca, term + 1, Some(500), vec![bad.clone()]);
         assert_eq!(liar.append(message).await, turned(Code::InvalidArgument, "COMMAND_FORGED"));
         let status = liar
@@ -311,6 +335,44 @@ async fn a_lying_leader_forges_and_rewrites_nothing() {
     let mut person = Liar::new(&world, "CA", Role::Operator, "FR");
     let message = person.entries(ca, term + 1, None, vec![]);
     assert!(person.client.append_entries(message).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_command_is_taken_and_one_byte_more_is_not() {
+    let world = World::new(3);
+    let nodes = start_all(&world).await;
+    let fr = member("FR");
+    // JSON may end in spaces: as many as there is room for.
+    let tabling = |serial, bytes: usize| {
+        let mut text = public_text(serial);
+        text.bytes.resize(bytes, b' ');
+        let command = world.federation.table_command(proposal_id(fr, serial), &text, serial);
+        world.federation.sign(&command, Some(text))
+    };
+    let largest = tabling(1, PublicPart::MAX_BYTES);
+    nodes[0].consensus.submit(largest.clone()).await.unwrap();
+    same_everywhere(&nodes).await;
+    let digest = largest.public_text.as_ref().unwrap().digest();
+    assert!(nodes[2].consensus.public_text(digest).await.unwrap() == largest.public_text);
+
+    let mut envelope = largest;
+    envelope.envelope.resize(Envelope::MAX_BYTES + 1, b' ');
+    let mut liar = Liar::new(&world, "CA", Role::Node, "FR");
+    let (ca, term) = (node_id(member("CA"), 1), nodes[0].consensus.status().term);
+    for larger in [tabling(2, PublicPart::MAX_BYTES + 1), envelope] {
+        for node in &nodes {
+            let error = node.consensus.submit(larger.clone()).await.unwrap_err();
+            assert!(matches!(error, SubmitError::Refused(Refusal::Envelope(_) | Refusal::PublicPart(_))), "{error}");
+        }
+        let message = liar.entries(ca, term + 1, Some(500), vec![larger.clone()]);
+        assert_eq!(liar.append(message).await, (Code::InvalidArgument, "MESSAGE_INVALID".to_owned()));
+        let command = Some(support::fake::wire(&larger));
+        let message = v1::SubmitRequest { sender: liar.sender(ca), command: command.clone() };
+        assert_eq!(liar.client.submit(message).await.unwrap_err().code(), Code::InvalidArgument);
+        let message = v1::AnnounceRequest { sender: liar.sender(ca), commands: command.into_iter().collect() };
+        assert_eq!(liar.client.announce(message).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+    assert!(nodes.iter().all(|node| node.consensus.status().commands == 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

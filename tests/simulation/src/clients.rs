@@ -1,14 +1,16 @@
 //! What a member's people and its node hand in.
 
+mod house;
 mod lies;
+mod motions;
 mod moves;
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use comity_consensus::{Consensus, SubmitError};
+use comity_consensus::{Consensus, PendingCommand, SubmitError};
 use comity_core::Timestamp;
-use comity_core::list::Submission;
+use comity_core::list::{ListState, Submission};
 
 use crate::world::{Shared, elapsed};
 
@@ -47,13 +49,28 @@ async fn attest(world: &Shared, machine: usize, consensus: &Consensus) {
     let submission = {
         let mut world = world.borrow_mut();
         let serial = world.ledger.serial();
-        let machine = &world.machines[machine];
+        let own = &world.machines[machine];
         // Whole seconds, rounded down: what is attested has passed.
-        let seconds = machine.clock.at(elapsed()).as_seconds();
-        let time = Timestamp::from_micros(seconds.saturating_mul(1_000_000)).expect("an instant");
-        world.federation.attest(machine.member, time, serial)
+        let seconds = own.clock.at(elapsed()).as_seconds();
+        let now = Timestamp::from_micros(seconds.saturating_mul(1_000_000)).expect("an instant");
+        let pending = consensus.pending_commands();
+        consensus.read(|list| {
+            let revoked = list.roster().get(own.member).is_none_or(|standing| standing.node_revoked);
+            let command = world.federation.attest_command(own.member, in_time(list, &pending, now), serial);
+            if revoked { None } else { world.keychain.sign(list, &command, None, 0) }
+        })
     };
-    hand_in(world, machine, consensus, submission).await;
+    if let Some(submission) = submission {
+        hand_in(world, machine, consensus, submission).await;
+    }
+}
+
+/// Not past a deadline for which a command is known that the log lacks, as members' nodes do it.
+fn in_time(list: &ListState, pending: &[PendingCommand], now: Timestamp) -> Timestamp {
+    let ballots = pending.iter().filter_map(|command| list.ballot(&command.checked.command().ballot()?));
+    let due = ballots.filter_map(|ballot| ballot.due()).filter(|due| *due <= now).min();
+    let before = due.and_then(|due| Timestamp::from_micros(due.as_micros() - 1_000_000));
+    before.unwrap_or(now)
 }
 
 /// Hands one command in at this machine's node, and writes down what was answered.

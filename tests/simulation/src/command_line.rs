@@ -19,13 +19,13 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 50)]
     seeds: u64,
     /// The first of them
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    first: u64,
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    from: u64,
     /// Run this seed alone
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Voting members
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
     voters: u64,
     /// Switch a deliberate fault on, and stop at the first seed that finds it
     #[arg(long, value_name = "NAME")]
@@ -51,7 +51,7 @@ pub fn main_with(arguments: Vec<OsString>) -> ExitCode {
     if let Some(filter) = &options.log {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     }
-    let (first, count) = options.seed.map_or((options.first, options.seeds), |seed| (seed, 1));
+    let (first, count) = options.seed.map_or((options.from, options.seeds), |seed| (seed, 1));
     let failed = run_all(&options, first, count);
     match (options.fault, failed) {
         (None, 0) | (Some(_), 1..) => ExitCode::SUCCESS,
@@ -79,9 +79,9 @@ fn describe(options: &Options, seed: u64, result: &Result<Report, Failure>, seco
         }
         Err(failure) => {
             let fault = options.fault.map(|fault| format!(" --fault {fault}")).unwrap_or_default();
-            let voters = if options.voters == 3 { String::new() } else { format!(" --voters {}", options.voters) };
+            let voters = if options.voters == 4 { String::new() } else { format!(" --voters {}", options.voters) };
             format!(
-                "seed {seed}: FAILED {failure}; {seconds:.1} s\n  again: cargo run --release -p comity-simulation \
+                "seed {seed}: FAILED {failure}; {seconds:.1} s\n  again: cargo run -p comity-simulation \
                  --bin simulate -- --seed {seed}{voters}{fault} --trace"
             )
         }

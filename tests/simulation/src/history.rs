@@ -5,15 +5,14 @@ use std::time::Duration;
 use comity_consensus::ListStatus;
 use comity_core::canonical::Hex32;
 use comity_core::fault;
-use comity_core::list::ListState;
+use comity_core::list::{Command, ListState};
 use comity_core::merkle;
 use comity_core::{Envelope, MemberId};
 use futures::FutureExt as _;
 
 use crate::invariants::{Broken, Invariant, all};
-use crate::ledger::Ledger;
-use crate::said::Said;
-use crate::world::{Shared, World};
+use crate::judge::Judge;
+use crate::world::{Machine, Shared, World};
 
 /// How many leaves are fetched at a time.
 const FETCH: usize = 256;
@@ -23,7 +22,7 @@ pub(crate) struct Leaf {
     pub(crate) number: u64,
     pub(crate) hash: Hex32,
     pub(crate) envelope: Vec<u8>,
-    pub(crate) said: Said,
+    pub(crate) command: Command,
     pub(crate) signed: Envelope,
     pub(crate) shown_by: MemberId,
 }
@@ -37,27 +36,49 @@ pub(crate) struct NodeView<'a> {
     pub(crate) from: u64,
     /// Everything that is known of the history, this node's leaves among it.
     pub(crate) leaves: &'a [Leaf],
+    /// What they come to.
+    pub(crate) judge: &'a Judge,
     pub(crate) world: &'a World,
     pub(crate) now: Duration,
+}
+
+impl NodeView<'_> {
+    /// Whether it shows leaves that it was not looked at with: what was right stays right.
+    pub(crate) fn has_grown(&self) -> bool {
+        self.from < self.list.commands().size()
+    }
 }
 
 /// How everything stands when it has healed.
 pub(crate) struct EndView<'a> {
     pub(crate) leaves: &'a [Leaf],
-    pub(crate) ledger: &'a Ledger,
+    pub(crate) judge: &'a Judge,
+    pub(crate) world: &'a World,
+    /// How far each machine's node had applied a while before.
+    pub(crate) applied: &'a [u64],
 }
 
 /// What was seen of the history, and what must hold of it.
 pub(crate) struct History {
     leaves: Vec<Leaf>,
+    judge: Judge,
     /// How far each machine's node was looked at, since it started.
     looked: Vec<u64>,
+    /// How far each had applied a while before the end.
+    applied: Vec<u64>,
     invariants: Vec<Box<dyn Invariant>>,
 }
 
 impl History {
     pub(crate) fn new(world: &World) -> Self {
-        Self { leaves: Vec::new(), looked: vec![0; world.machines.len()], invariants: all(world) }
+        let judge = Judge::new(&world.federation.genesis);
+        Self {
+            leaves: Vec::new(),
+            judge,
+            looked: vec![0; world.machines.len()],
+            applied: vec![0; world.machines.len()],
+            invariants: all(world),
+        }
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -100,21 +121,23 @@ impl History {
                 return Ok(None);
             }
             for envelope in envelopes {
-                let (said, signed) =
-                    Said::read(&envelope).map_err(|what| Broken { invariant: "leaves are commands", what })?;
+                let broken = |what| Broken { invariant: "leaves are commands", what };
+                let (command, signed) = read(&envelope).map_err(broken)?;
                 let (number, hash) = (self.len(), merkle::leaf_hash(&envelope));
-                let leaf = Leaf { number, hash, envelope, said, signed, shown_by: member };
+                let leaf = Leaf { number, hash, envelope, command, signed, shown_by: member };
                 for invariant in &mut self.invariants {
-                    invariant.leaf(&leaf).map_err(|what| Broken { invariant: invariant.name(), what })?;
+                    let held = invariant.leaf(&leaf, &self.judge);
+                    held.map_err(|what| Broken { invariant: invariant.name(), what })?;
                 }
+                self.judge.hear(&leaf);
                 self.leaves.push(leaf);
             }
         }
         let status = consensus.status();
         let from = self.looked[machine];
-        let (leaves, invariants) = (&self.leaves, &mut self.invariants);
+        let (leaves, judge, invariants) = (&self.leaves, &self.judge, &mut self.invariants);
         let (size, root) = consensus.read(|list| {
-            let view = NodeView { member, list, status: &status, from, leaves, world, now };
+            let view = NodeView { member, list, status: &status, from, leaves, judge, world, now };
             for invariant in invariants {
                 invariant.node(&view).map_err(|what| Broken { invariant: invariant.name(), what })?;
             }
@@ -126,9 +149,15 @@ impl History {
         Ok(grown.then(|| format!("{member} has {size} leaves, root {root}; {leader} leads term {}", status.term)))
     }
 
+    /// From here on it is given time to put down what it has applied.
+    pub(crate) fn note_applied(&mut self, world: &World) {
+        let size = |machine: &Machine| machine.consensus.as_ref().map_or(0, |node| node.read(|l| l.commands().size()));
+        self.applied = world.machines.iter().map(size).collect();
+    }
+
     /// Looks at everything once it has healed.
     pub(crate) fn end(&mut self, world: &World) -> Result<(), Broken> {
-        let view = EndView { leaves: &self.leaves, ledger: &world.ledger };
+        let view = EndView { leaves: &self.leaves, judge: &self.judge, world, applied: &self.applied };
         fault::without(|| {
             for invariant in &mut self.invariants {
                 invariant.end(&view).map_err(|what| Broken { invariant: invariant.name(), what })?;
@@ -136,4 +165,12 @@ impl History {
             Ok(())
         })
     }
+}
+
+/// What an envelope says, whoever signed it.
+fn read(bytes: &[u8]) -> Result<(Command, Envelope), String> {
+    let envelope = Envelope::from_bytes(bytes).map_err(|e| e.to_string())?;
+    let command = Command::from_payload(&envelope.payload_type, &envelope.payload);
+    let command = command.ok_or_else(|| format!("payload type {}", envelope.payload_type))?;
+    Ok((command.map_err(|e| e.to_string())?, envelope))
 }

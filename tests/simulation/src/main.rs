@@ -1,4 +1,4 @@
-//! Runs simulations: `cargo run --release -p comity-simulation --bin simulate -- --seeds 50`.
+//! Runs simulations: `cargo run -p comity-simulation --bin simulate -- --seeds 50`.
 
 use std::process::ExitCode;
 

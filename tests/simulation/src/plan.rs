@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use comity_core::fault::Fault;
+use comity_core::rule::{BallotKind, Rule, Rules};
 
 use crate::dice::Dice;
 
@@ -46,6 +47,11 @@ pub(crate) struct Habits {
     pub(crate) skew_max_s: u64,
     /// Whether the last member lies in what it hands in.
     pub(crate) liar: bool,
+    /// Whether members are suspended, expelled, readmitted and admitted, and lose keys.
+    pub(crate) politics: bool,
+    /// Of a hundred ballots so many a member leaves alone.
+    pub(crate) lazy_percent: u64,
+    pub(crate) rules: Rules,
 }
 
 impl Plan {
@@ -60,6 +66,9 @@ impl Plan {
             calm_max_ms: dice.between(800, 4_000),
             skew_max_s: dice.between(0, 3_600 * 48),
             liar: dice.percent(70),
+            politics: voters <= MANY && dice.percent(75),
+            lazy_percent: *dice.pick(&[0, 15, 45]).unwrap_or(&0),
+            rules: rules(&mut dice),
         };
         Self {
             seed,
@@ -73,6 +82,11 @@ impl Plan {
         }
     }
 
+    /// The machines that there are: the voting members', and that of one who may join.
+    pub(crate) fn machines(&self) -> usize {
+        self.voters + usize::from(self.habits.politics)
+    }
+
     /// The same, of software that gets something wrong.
     pub fn with_fault(self, fault: Option<Fault>) -> Self {
         Self { fault, ..self }
@@ -82,4 +96,28 @@ impl Plan {
     pub fn shown(self, shown: bool) -> Self {
         Self { shown, ..self }
     }
+}
+
+/// Short enough for a simulation that lasts some weeks.
+const RULES: [&str; 5] = [
+    "quorum(1/2)",
+    "quorum(2/3)",
+    "unanimity",
+    "no_objection(period=3,notice=1,presence=2/3,closing=17,hold=1,extension=1)",
+    "no_objection(period=4,notice=2,presence=3/4,closing=9,hold=1,extension=1)",
+];
+
+/// Any rule.
+pub(crate) fn rule(dice: &mut Dice) -> Rule {
+    dice.pick(&RULES).and_then(|rule| rule.parse().ok()).unwrap_or(Rule::Unanimity)
+}
+
+/// Any for what is on the list; for who belongs, one under which something happens.
+fn rules(dice: &mut Dice) -> Rules {
+    let mut rules = Rules::uniform("quorum(1/2)".parse().unwrap_or(Rule::Unanimity));
+    for kind in [BallotKind::List, BallotKind::Amend, BallotKind::Delist, BallotKind::Merge] {
+        rules.set(kind, rule(dice));
+    }
+    rules.reverse_silence_days = 5;
+    rules
 }

@@ -6,22 +6,27 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use comity_consensus::Consensus;
 use comity_consensus::simulation::{DiskHabits, set_seed};
+use comity_core::MemberId;
 use comity_core::fault;
-use comity_core::list::{BallotId, BallotState, Choice};
+use comity_core::list::{Ballot, BallotState, ListState};
+use comity_core::testing::{ballot_id, proposal_id, public_text};
 use turmoil::Sim;
 
 use crate::history::History;
 use crate::invariants::Broken;
+use crate::keychain::is_able;
 use crate::ledger::Ledger;
 use crate::nemesis::Nemesis;
 use crate::node;
 use crate::plan::Plan;
-use crate::world::{Machine, Shared, World};
+use crate::world::{Closing, Shared, World};
 
 /// How often everything is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How long after its list a node's disk may be another.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// How a simulation went that broke nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +90,7 @@ fn simulate(plan: &Plan) -> Result<Report, Failure> {
     let mut sim = turmoil::Builder::new()
         .rng_seed(plan.seed)
         .epoch(UNIX_EPOCH + Duration::from_secs(1_764_000_000))
-        .simulation_duration(plan.turmoil + plan.healing * 2)
+        .simulation_duration(plan.turmoil + plan.healing + SETTLING * 2)
         .tick_duration(plan.tick)
         .tcp_capacity(1_024)
         .min_message_latency(Duration::from_millis(1))
@@ -107,6 +112,7 @@ fn simulate(plan: &Plan) -> Result<Report, Failure> {
     }
     course.calm(&mut sim, &mut nemesis);
     course.heal(&mut sim, &mut nemesis, plan)?;
+    course.settle(&mut sim)?;
     course.report(&sim)
 }
 
@@ -151,24 +157,14 @@ impl Course {
         nemesis.heal(sim, &self.world);
     }
 
-    /// Until every node runs, and a new ballot on which everybody votes is adopted on each of them.
+    /// Until every voting member's node runs, and a new ballot on which all vote is decided on each of them.
     fn heal(&mut self, sim: &mut Sim<'_>, nemesis: &mut Nemesis, plan: &Plan) -> Result<(), Failure> {
         let began = sim.elapsed();
-        let mut ballot = None;
         loop {
             nemesis.bury(sim, &self.world);
             nemesis.heal(sim, &self.world);
             self.step(sim)?;
-            let open = match ballot {
-                None => {
-                    ballot = self.table(sim);
-                    "a node does not run".to_owned()
-                }
-                Some(ballot) => match self.open(ballot) {
-                    None => return Ok(()),
-                    Some(open) => open,
-                },
-            };
+            let Some(open) = self.open(sim) else { return Ok(()) };
             let waited = sim.elapsed().saturating_sub(began);
             if waited > plan.healing {
                 return Err(Failure::NotHealed(waited, open));
@@ -176,33 +172,48 @@ impl Course {
         }
     }
 
-    /// Once all nodes run: has the first member table a proposal, and the others vote for it.
-    fn table(&self, sim: &Sim<'_>) -> Option<BallotId> {
-        let mut world = self.world.borrow_mut();
-        if world.machines.iter().any(|machine| machine.consensus.is_none()) {
-            return None;
+    /// What was applied is on the disks.
+    fn settle(&mut self, sim: &mut Sim<'_>) -> Result<(), Failure> {
+        self.history.note_applied(&self.world.borrow());
+        let until = sim.elapsed() + SETTLING;
+        while sim.elapsed() < until {
+            self.step(sim)?;
         }
-        world.line(sim.elapsed(), "every node runs");
-        let serial = world.ledger.serial();
-        let (tabling, ballot) = world.federation.table(world.machines[0].member, serial);
-        world.machines[0].last.push(tabling);
-        for machine in 0..world.machines.len() {
-            let serial = world.ledger.serial();
-            let vote = world.federation.vote(world.machines[machine].member, ballot, Choice::Yes, serial);
-            world.machines[machine].last.push(vote);
-        }
-        Some(ballot)
+        Ok(())
     }
 
     /// What is still open; nothing once it has healed.
-    fn open(&self, ballot: BallotId) -> Option<String> {
-        let world = self.world.borrow();
-        let adopted = |node: &Consensus| {
-            node.read(|list| list.ballot(&ballot).is_some_and(|b| matches!(b.state, BallotState::Adopted(_))))
+    fn open(&self, sim: &Sim<'_>) -> Option<String> {
+        let mut world = self.world.borrow_mut();
+        let Some(voters) = world.furthest(|list| list.roster().voters().keys().copied().collect::<Vec<_>>()) else {
+            return Some("no node runs".to_owned());
         };
-        let waits = |machine: &&Machine| !machine.consensus.as_ref().is_some_and(adopted);
-        let waiting = world.machines.iter().find(waits)?;
-        Some(format!("ballot {ballot} is not adopted at {}'s node", waiting.member))
+        let down = |voter: &MemberId| world.machines[world.place(*voter)].consensus.is_none();
+        if let Some(down) = voters.iter().find(|voter| down(voter)) {
+            return Some(format!("{down}'s node does not run"));
+        }
+        let able = |member: MemberId| world.furthest(|list| is_able(list, member)) == Some(true);
+        let failed = |id| world.furthest(|list| list.ballot(&id).is_some_and(|ballot| has_failed(list, ballot)));
+        let stands = |closing: &Closing| failed(closing.ballot) != Some(true);
+        let tabling = world.closing.clone().filter(stands);
+        let tabling = tabling.filter(|closing| able(world.machines[closing.machine].member));
+        let Some(closing) = tabling else {
+            let Some(member) = voters.into_iter().find(|voter| able(*voter)) else {
+                return Some("no member is left that can decide anything".to_owned());
+            };
+            world.line(sim.elapsed(), &format!("every node runs, and {member} tables the last ballot"));
+            let (machine, serial) = (world.place(member), world.ledger.serial());
+            let text = public_text(serial);
+            let command = world.federation.table_command(proposal_id(member, serial), &text, serial);
+            world.closing = Some(Closing { machine, ballot: ballot_id(&command), command, text });
+            return Some("nothing is tabled".to_owned());
+        };
+        let id = closing.ballot;
+        let waits = |voter: &&MemberId| {
+            let node = world.machines[world.place(**voter)].consensus.as_ref();
+            !node.is_some_and(|node| node.read(|list| list.ballot(&id).is_some_and(|ballot| is_done(list, ballot))))
+        };
+        voters.iter().find(waits).map(|voter| format!("ballot {id} is not decided at {voter}'s node"))
     }
 
     fn report(mut self, sim: &Sim<'_>) -> Result<Report, Failure> {
@@ -222,4 +233,18 @@ impl Course {
             acknowledged: ledger.acknowledged(),
         })
     }
+}
+
+/// Whether a ballot for which all vote has come to its end: where all can vote it is adopted.
+fn is_done(list: &ListState, ballot: &Ballot) -> bool {
+    let mut able = ballot.electorate.iter().filter(|member| is_able(list, **member));
+    let all = ballot.electorate.iter().all(|member| is_able(list, *member));
+    matches!(ballot.state, BallotState::Adopted(_))
+        || !all && (!ballot.is_open() || able.all(|member| ballot.votes.contains_key(member)))
+}
+
+/// Whether a ballot that could have been adopted was not: list time had to catch up, and notice was over at once.
+fn has_failed(list: &ListState, ballot: &Ballot) -> bool {
+    let adopted = matches!(ballot.state, BallotState::Adopted(_));
+    !ballot.is_open() && !adopted && ballot.electorate.iter().all(|member| is_able(list, *member))
 }

@@ -163,7 +163,10 @@ impl SimulatedDisk {
                 Write::Purge { upto, .. } => disk.purge(upto, leaves),
                 Write::Stage { first, commands, .. } => disk.staged.extend((*first..).zip(commands.iter().cloned())),
                 Write::ClearStaged(_) => disk.staged.clear(),
-                Write::Install { snapshot, staged_from, .. } => disk.install(snapshot, *staged_from, leaves),
+                Write::Install { snapshot, staged_from, erased, .. } => {
+                    erased.iter().for_each(|digest| disk.erase(*digest));
+                    disk.install(snapshot, *staged_from, leaves);
+                }
                 Write::Erase { digest, .. } => disk.erase(*digest),
                 Write::Committed | Write::Close(_) => {}
             }

@@ -197,6 +197,7 @@ async fn an_erased_text_comes_back_with_nothing() {
 
 impl LogStore {
     async fn read_all_texts(&self) -> usize {
+        #[cfg_attr(not(feature = "simulation"), allow(clippy::infallible_destructuring_match))]
         let pool = match &self.0.reader {
             Reader::File(pool) => pool,
             #[cfg(feature = "simulation")]

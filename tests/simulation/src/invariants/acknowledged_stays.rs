@@ -13,11 +13,11 @@ impl Invariant for AcknowledgedStays {
 
     fn node(&mut self, node: &NodeView<'_>) -> Result<(), String> {
         // Only when something is new: what was right stays right.
-        if node.from < node.list.commands().size() { stands(&node.world.ledger, node.leaves, false) } else { Ok(()) }
+        if node.has_grown() { stands(&node.world.ledger, node.leaves, false) } else { Ok(()) }
     }
 
     fn end(&mut self, end: &EndView<'_>) -> Result<(), String> {
-        stands(end.ledger, end.leaves, true)
+        stands(&end.world.ledger, end.leaves, true)
     }
 }
 

@@ -1,16 +1,9 @@
-//! Entry numbers are given once, in their order.
-
-use std::collections::BTreeMap;
-
-use comity_core::canonical::Hex32;
-use comity_core::list::EntryId;
+//! Entry numbers are given once, in their order, and stay with the ballot that gave them.
 
 use super::Invariant;
 use crate::history::NodeView;
 
-/// The ballot that each entry came from.
-#[derive(Default)]
-pub(crate) struct EntryNumbers(BTreeMap<EntryId, Hex32>);
+pub(crate) struct EntryNumbers;
 
 impl Invariant for EntryNumbers {
     fn name(&self) -> &'static str {
@@ -18,17 +11,16 @@ impl Invariant for EntryNumbers {
     }
 
     fn node(&mut self, node: &NodeView<'_>) -> Result<(), String> {
-        let mut last: Option<&EntryId> = None;
+        if !node.has_grown() {
+            return Ok(());
+        }
         for entry in node.list.entries_after(None) {
-            let expected = last.filter(|last| last.year() == entry.id.year()).map_or(1, |last| last.number() + 1);
-            if entry.id.number() != expected {
-                return Err(format!("{} shows {} where number {expected} follows", node.member, entry.id));
-            }
-            last = Some(&entry.id);
-            let known = *self.0.entry(entry.id.clone()).or_insert(entry.ballot);
-            if known != entry.ballot {
-                let (member, id) = (node.member, &entry.id);
-                return Err(format!("{member} shows {id} from ballot {}, it was from {known}", entry.ballot));
+            let (member, id) = (node.member, &entry.id);
+            let known = node.judge.entries.iter().find(|known| known.id == *id);
+            let known = known.ok_or_else(|| format!("{member} shows {id}, which nobody listed"))?;
+            if (known.ballot, known.proposer) != (entry.ballot, entry.proposer) {
+                let (found, expected) = (entry.ballot, known.ballot);
+                return Err(format!("{member} shows {id} from ballot {found}, it was from {expected}"));
             }
         }
         Ok(())

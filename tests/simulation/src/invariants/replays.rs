@@ -6,6 +6,7 @@ use comity_core::testing::{Federation, Snapshot};
 
 use super::Invariant;
 use crate::history::{Leaf, NodeView};
+use crate::judge::Judge;
 
 pub(crate) struct Replays {
     state: ListState,
@@ -26,10 +27,10 @@ impl Invariant for Replays {
         "the log replays"
     }
 
-    fn leaf(&mut self, leaf: &Leaf) -> Result<(), String> {
+    fn leaf(&mut self, leaf: &Leaf, _: &Judge) -> Result<(), String> {
         let at = |problem: String| format!("leaf {}: {problem}", leaf.number);
-        let checked =
-            check_accepted(self.state.genesis(), &leaf.envelope).map_err(|refusal| at(refusal.to_string()))?;
+        let checked = check_accepted(self.state.genesis().federation(), &leaf.envelope)
+            .map_err(|refusal| at(refusal.to_string()))?;
         let accepted = self.state.apply_checked(&checked).map_err(|refusal| at(refusal.to_string()))?;
         if accepted.repeated {
             return Err(at(format!("stands at {} already", accepted.leaf)));
@@ -39,6 +40,9 @@ impl Invariant for Replays {
     }
 
     fn node(&mut self, node: &NodeView<'_>) -> Result<(), String> {
+        if !node.has_grown() {
+            return Ok(());
+        }
         let size = node.list.commands().size();
         let roots = (node.list.commands().root(), node.list.public_log().root());
         if self.roots.get(size as usize) != Some(&roots) {
