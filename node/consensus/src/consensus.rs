@@ -194,7 +194,7 @@ impl Consensus {
         let raft = Raft::build(
             node,
             raft_config,
-            PeerNetworks(peers.clone()),
+            PeerNetworks { peers: peers.clone(), log: log.clone() },
             log.clone(),
             StateMachine::new(applied.clone(), log.clone()),
         )

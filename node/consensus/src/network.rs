@@ -13,6 +13,7 @@ use openraft::raft::SnapshotResponse;
 use openraft::{BasicNode, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 
 use crate::guard::{self, AppendAsked, MisledBy};
+use crate::log_store::LogStore;
 use crate::peers::{CallError, Peers, jitter};
 use crate::snapshot::SnapshotData;
 use crate::types::{NodeId, Snapshot, TypeConfig, Vote};
@@ -33,19 +34,23 @@ const BACKOFF_MAX_MS: u64 = 1_000;
 type RpcError = RPCError<TypeConfig>;
 
 /// Makes a [`PeerNetwork`] for each other node.
-pub(crate) struct PeerNetworks(pub(crate) Peers);
+pub(crate) struct PeerNetworks {
+    pub(crate) peers: Peers,
+    pub(crate) log: LogStore,
+}
 
 impl RaftNetworkFactory<TypeConfig> for PeerNetworks {
     type Network = PeerNetwork;
 
     async fn new_client(&mut self, target: NodeId, _node: &BasicNode) -> PeerNetwork {
-        PeerNetwork { peers: self.0.clone(), target }
+        PeerNetwork { peers: self.peers.clone(), log: self.log.clone(), target }
     }
 }
 
 /// The way to one other node.
 pub(crate) struct PeerNetwork {
     peers: Peers,
+    log: LogStore,
     target: NodeId,
 }
 
@@ -118,7 +123,10 @@ impl PeerNetwork {
 impl RaftNetworkV2<TypeConfig> for PeerNetwork {
     type SnapshotData = SnapshotData;
 
-    async fn append_entries(&mut self, rpc: AppendRequest, option: RPCOption) -> Result<AppendResponse, RpcError> {
+    async fn append_entries(&mut self, mut rpc: AppendRequest, option: RPCOption) -> Result<AppendResponse, RpcError> {
+        // A leader that was restarted says nothing of what is committed until something of its own term is. It knows, though, and
+        // without it nobody would take from it what has no text any more.
+        rpc.leader_commit = rpc.leader_commit.max(self.log.committed());
         let timeout = if rpc.entries.is_empty() { option.soft_ttl() } else { APPEND_TIMEOUT };
         let asked = AppendAsked::from(&rpc);
         let message = wire::from_append_request(self.peers.own(), &rpc);
