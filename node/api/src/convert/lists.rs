@@ -129,7 +129,8 @@ mod tests {
     #[test]
     fn each_field_of_a_measure_is_named_where_it_is_wrong() {
         assert!(from_measure("measure", sent()).is_ok());
-        let cases: [(&str, fn(&mut v1::Measure)); 8] = [
+        type Edit = fn(&mut v1::Measure);
+        let cases: [(&str, Edit); 8] = [
             ("measure.id", |m| m.id = "a b".into()),
             ("measure.member", |m| m.member = "DE".into()),
             ("measure.ended", |m| m.ended = "2026".into()),

@@ -206,7 +206,7 @@ impl Proof<'_> {
                 match rule {
                     Rule::NoObjection(parameters) => {
                         let absent: BTreeSet<MemberId> = decided.absent.iter().copied().collect();
-                        let complete = &(silent | &absent) == &electorate && silent.is_disjoint(&absent);
+                        let complete = (silent | &absent) == electorate && silent.is_disjoint(&absent);
                         let needed = parameters.presence.of(electorate.len()).max(1);
                         if complete && silent.len() >= needed {
                             Ok(())

@@ -134,6 +134,7 @@ macro_rules! commands {
 
         /// Any command.
         #[derive(Debug, Clone, PartialEq, Eq)]
+        #[expect(clippy::large_enum_variant, reason = "some hundred bytes, held one at a time")]
         pub enum Command {
             $($(#[$doc])* $name($name),)*
         }

@@ -138,7 +138,8 @@ fn a_trust_domain_is_one_members_for_ever() {
 #[test]
 fn a_row_is_checked_as_in_the_genesis() {
     let mut history = four();
-    let edits: [(&str, fn(&mut RosterMember)); 3] = [
+    type Edit = fn(&mut RosterMember);
+    let edits: [(&str, Edit); 3] = [
         ("motion.admit.member.endpoint", |row| row.endpoint = "nowhere".into()),
         ("motion.admit.member.roots_pem", |row| row.roots_pem.clear()),
         ("motion.admit.member.decision_key", |row| row.node_key = row.decision_key),
