@@ -13,6 +13,7 @@ use comity_proto::v1;
 use comity_proto::v1::peer_service_client::PeerServiceClient;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::serve::MESSAGE_MAX_BYTES;
@@ -67,17 +68,24 @@ async fn pull_forever(
     backoff_max: Duration,
     shutdown: CancellationToken,
 ) {
+    let mut news = node.consensus().subscribe();
     let mut backoff = BACKOFF_MIN;
+    let mut wait = wait_ms;
     loop {
+        let version = node.roster(|roster| roster.version());
         let began = std::time::Instant::now();
         let pulled = tokio::select! {
-            pulled = pull(&node, partner, wait_ms) => pulled,
+            pulled = pull(&node, partner, wait) => pulled,
             () = shutdown.cancelled() => return,
         };
         let pause = match pulled {
             Ok(pulled) => {
                 node.note_pull(partner, Ok(()));
                 backoff = BACKOFF_MIN;
+                if wait != wait_ms {
+                    wait = wait_ms;
+                    continue;
+                }
                 if pulled || began.elapsed() >= BACKOFF_MIN {
                     continue;
                 }
@@ -89,11 +97,15 @@ async fn pull_forever(
                 node.note_pull(partner, Err(problem));
                 let pause = jittered(backoff);
                 backoff = (backoff * 2).min(backoff_max);
+                // The next is answered at once, so that it shows at once that all is well again.
+                wait = 0;
                 pause
             }
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            // Who was refused may be a member by now, or be reached elsewhere.
+            Ok(_) = news.wait_for(|_| node.roster(|roster| roster.version()) != version) => backoff = BACKOFF_MIN,
             () = shutdown.cancelled() => return,
         }
     }
@@ -129,7 +141,20 @@ async fn pull(node: &Node, partner: MemberId, wait_ms: u32) -> Result<bool, Stri
 
 fn explain(status: &tonic::Status) -> String {
     let tls = std::error::Error::source(status).and_then(comity_identity::explain_tls_error);
-    tls.unwrap_or_else(|| format!("{:?}: {}", status.code(), status.message()))
+    tls.unwrap_or_else(|| match (status.code(), std::error::Error::source(status)) {
+        (Code::DeadlineExceeded, _) => "no answer in time".into(),
+        (_, Some(source)) => format!("the line broke: {}", root_cause(source)),
+        (Code::Cancelled, None) => "the line broke".into(),
+        (_, None) => status.message().to_owned(),
+    })
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }
 
 /// Half to all of a pause, so that many nodes do not come back at once.
