@@ -117,9 +117,13 @@ impl Proof<'_> {
         let mut silent = BTreeSet::new();
         for (envelope, consent) in rest.iter().skip(decided.consents.len()).zip(&decided.silent) {
             let checked = self.command(envelope, consent)?;
+            // Whoever objected, or spoke of another's hold, did not fall silent.
             let took_notice = match checked.command() {
                 Command::Table(_) => checked.payload_hash() == decided.ballot,
-                command => command.ballot() == Some(decided.ballot),
+                Command::Acknowledge(notice) => notice.ballot == decided.ballot,
+                Command::Hold(hold) => hold.ballot == decided.ballot,
+                Command::Vote(vote) => vote.ballot == decided.ballot && vote.choice != Choice::No,
+                _ => false,
             };
             if !took_notice || !silent.insert(consent.member) {
                 return Err(format!("the command of {} does not show that it took notice of this", consent.member));
