@@ -68,8 +68,9 @@ pub(crate) async fn run(command: ApproveCommand, session: &mut Session<'_>) -> R
     match command {
         ApproveCommand::List { all, limit } => list(session, all, limit as usize).await,
         ApproveCommand::Show { id } => {
-            let approval = get(&session.node().await?, &id).await?;
-            show(session, approval)
+            let node = session.node().await?;
+            let approval = get(&node, &id).await?;
+            show(session, &node, approval)
         }
         ApproveCommand::Yes { id, yes } => approve(session, id, yes).await,
         ApproveCommand::Sign { id, yes } => sign(session, &id, yes).await,
@@ -91,19 +92,19 @@ pub(crate) async fn deferred(
 ) -> Result<(), Failure> {
     let approval = match (&approval.to_sign, node.signing_key()) {
         (Some(to_sign), Some(key)) => {
-            let command = signing::read(node, to_sign)?;
-            if !is_asked(&command) {
+            let waiting = signing::read(node, to_sign, approval.tabled.as_ref())?;
+            if !is_asked(&waiting.command) {
                 let message = format!(
                     "approval {}: the node asks to sign something else than what was asked: {}; nothing was signed",
                     approval.id,
-                    signing::in_words(&command)
+                    waiting.in_words()
                 );
                 let next = format!("comity approve no {} --reason TEXT", approval.id);
                 return Err(Failure::new(Exit::VerificationFailed, message).next(next));
             }
             let key = signing::load(key)?;
-            let signed = add_signature(node, &approval.id, signing::sign(&command, &key)).await?;
-            session.output.note(&format!("signed with key {}: {}", signing::key_id(&key), signing::in_words(&command)));
+            let signed = add_signature(node, &approval.id, signing::sign(&waiting.command, &key)).await?;
+            session.output.note(&format!("signed with key {}: {}", signing::key_id(&key), waiting.in_words()));
             signed
         }
         (Some(_), None) => {
@@ -135,7 +136,11 @@ async fn get(node: &Node, id: &str) -> Result<v1::Approval, Failure> {
     Ok(node.approvals().get_approval(request).await.map_err(|s| asked.refused(s))?.into_inner())
 }
 
-fn show(session: &mut Session<'_>, approval: v1::Approval) -> Result<(), Failure> {
+fn show(session: &mut Session<'_>, node: &Node, approval: v1::Approval) -> Result<(), Failure> {
+    let to_sign = match &approval.to_sign {
+        Some(to_sign) => Some(signing::read(node, to_sign, approval.tabled.as_ref())?),
+        None => None,
+    };
     let (created, expires) = (when::local(approval.create_time.as_ref()), when::local(approval.expire_time.as_ref()));
     let decided = when::local(approval.decide_time.as_ref());
     let view = ApprovalView::from(approval);
@@ -159,9 +164,13 @@ fn show(session: &mut Session<'_>, approval: v1::Approval) -> Result<(), Failure
             page.heading("Details");
             page.json(details);
         }
-        if let Some(command) = &view.command {
+        if let (Some(to_sign), Some(command)) = (&to_sign, &view.command) {
             page.heading("To be signed");
             page.json(command);
+            if let Some(tabled) = &to_sign.tabled {
+                page.heading("What its ballot decides, checked against the id");
+                tabled.show(&mut page);
+            }
         }
         page.finish()
     })?;
@@ -203,7 +212,7 @@ async fn approve(session: &mut Session<'_>, id: String, yes: bool) -> Result<(),
     let node = session.node().await?;
     let approval = get(&node, &id).await?;
     let signature = match &approval.to_sign {
-        Some(to_sign) => Some(signed(session, &node, to_sign, yes)?),
+        Some(to_sign) => Some(signed(session, &node, to_sign, approval.tabled.as_ref(), yes)?),
         None => None,
     };
     let request = v1::DecideApprovalRequest { id, approve: true, reason: String::new(), signature };
@@ -217,7 +226,7 @@ async fn sign(session: &mut Session<'_>, id: &str, yes: bool) -> Result<(), Fail
         let message = format!("approval {id}: there is nothing to sign");
         return Err(Failure::new(Exit::Conflict, message).next(format!("comity approve show {id}")));
     };
-    let signature = signed(session, &node, to_sign, yes)?;
+    let signature = signed(session, &node, to_sign, approval.tabled.as_ref(), yes)?;
     let approval = add_signature(&node, id, signature).await?;
     waits(session, approval)
 }
@@ -227,21 +236,27 @@ fn signed(
     session: &mut Session<'_>,
     node: &Node,
     to_sign: &v1::SignedCommand,
+    tabled: Option<&v1::Tabled>,
     yes: bool,
 ) -> Result<v1::PersonalSignature, Failure> {
-    let command = signing::read(node, to_sign)?;
+    let waiting = signing::read(node, to_sign, tabled)?;
     let path = node.signing_key().ok_or_else(|| {
         Failure::error("this member requires personal signatures, and the context names no signing key")
             .next("comity context add NAME ... --signing-key FILE; comity pki person makes one")
     })?;
     let key = signing::load(path)?;
-    let words = signing::in_words(&command);
+    let words = waiting.in_words();
     if session.output.can_ask() {
+        if let Some(tabled) = &waiting.tabled {
+            let mut page = Page::new(&session.output.style());
+            tabled.show(&mut page);
+            session.output.note(&page.finish());
+        }
         session.confirm(&format!("your key {} will sign: {words}", signing::key_id(&key)), "sign", yes)?;
     } else {
         session.output.note(&format!("signing with key {}: {words}", signing::key_id(&key)));
     }
-    Ok(signing::sign(&command, &key))
+    Ok(signing::sign(&waiting.command, &key))
 }
 
 async fn add_signature(node: &Node, id: &str, signature: v1::PersonalSignature) -> Result<v1::Approval, Failure> {

@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::page::table;
 use crate::refusal::Asked;
 use crate::session::Session;
+use crate::tabled::Tabled;
 use crate::{approve, signing, when, wire};
 
 /// The verbs of `comity ballot`.
@@ -219,6 +220,10 @@ fn is_about(command: &Command, ballot: &str) -> bool {
 async fn found(session: &Session<'_>, ballot: &str) -> Result<(Node, String, Asked), Failure> {
     let node = session.node().await?;
     let id = get(&node, ballot).await?.id;
+    if !id.starts_with(&ballot.to_ascii_lowercase()) {
+        let message = format!("ballot {ballot} was asked for, the node answers with {id}; nothing was done");
+        return Err(Failure::new(Exit::VerificationFailed, message).next("comity ballot list"));
+    }
     let digits = wire::digits(&id);
     Ok((node, id, Asked::about(format!("ballot {digits}"), format!("comity ballot show {digits}"))))
 }
@@ -247,6 +252,9 @@ async fn acknowledge(session: &mut Session<'_>, ballot: &str) -> Result<(), Fail
             Failure::new(Exit::VerificationFailed, format!("the node calls the ballot `{id}`, which is no id"))
                 .next("comity ballot list")
         })?;
+        let shown = get(&node, &id).await?;
+        let tabled = Tabled::read(&node, ballot, shown.tabled.as_ref())?;
+        session.output.note(&format!("signing with key {}: notice of {}", signing::key_id(&key), tabled.in_words()));
         let command_id = signing::command_id()?;
         let (federation, member) = (node.genesis().federation(), node.member());
         let command = Command::Acknowledge(list::Acknowledge { federation, command_id, member, ballot });

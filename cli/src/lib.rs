@@ -35,6 +35,7 @@ mod proposal;
 mod refusal;
 mod session;
 mod signing;
+mod tabled;
 mod when;
 mod wire;
 

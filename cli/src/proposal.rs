@@ -15,6 +15,7 @@ use crate::output::Format;
 use crate::page::{Page, Style, table};
 use crate::refusal::Asked;
 use crate::session::Session;
+use crate::tabled::expected_digest;
 use crate::{documents, motions, when, wire};
 
 /// The verbs of `comity proposal`.
@@ -138,7 +139,7 @@ pub(crate) async fn run(command: ProposalCommand, session: &mut Session<'_>) -> 
 
 async fn table_it(session: &mut Session<'_>, id: RecordId, amends: Option<EntryId>) -> Result<(), Failure> {
     let node = session.node().await?;
-    let etag = get(&node, id).await?.etag;
+    let v1::Proposal { etag, document, .. } = get(&node, id).await?;
     let motion = match amends.clone() {
         None => Motion::List { proposal: id },
         Some(entry) => Motion::Amend { entry, proposal: id },
@@ -146,7 +147,9 @@ async fn table_it(session: &mut Session<'_>, id: RecordId, amends: Option<EntryI
     let amends = amends.map(|entry| entry.to_string()).unwrap_or_default();
     let request = v1::TableProposalRequest { id: id.to_string(), etag, amends };
     let approval = node.proposals().table_proposal(request).await.map_err(|s| asked(id).refused(s))?.into_inner();
-    approve::deferred(session, &node, approval, |command| motions::tables(command, &motion)).await
+    let document = comity_core::proposal::Proposal::from_json(&document).ok();
+    let text = document.and_then(|d| expected_digest(&approval, comity_core::canonical::to_vec(&d.public_part())));
+    approve::deferred(session, &node, approval, |command| motions::tables(command, &motion, text)).await
 }
 
 fn asked(id: RecordId) -> Asked {

@@ -11,10 +11,34 @@ use comity_proto::v1;
 use crate::connection::Node;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::tabled::{self, Tabled};
 use crate::wire::digits;
 
-/// The command that a node asks to be signed: of this federation and this member, in its one text form.
-pub(crate) fn read(node: &Node, to_sign: &v1::SignedCommand) -> Result<Command, Failure> {
+/// What a person signs, and what it is about.
+#[derive(Debug, Clone)]
+pub(crate) struct ToSign {
+    pub(crate) command: Command,
+    /// What it tables, or what the ballot that it acts on decides.
+    pub(crate) tabled: Option<Tabled>,
+}
+
+impl ToSign {
+    /// In words, nothing of it left out that changes what it means.
+    pub(crate) fn in_words(&self) -> String {
+        let words = in_words(&self.command);
+        match (&self.tabled, &self.command) {
+            (Some(tabled), Command::Table(c)) => {
+                format!("table for decision: {} (text {})", tabled.in_words(), digits(&c.public_part.to_string()))
+            }
+            (Some(tabled), _) => format!("{words}; it decides: {}", tabled.in_words()),
+            (None, _) => words,
+        }
+    }
+}
+
+/// The command that a node asks to be signed: of this federation and this member, in its one text form; and what it is about,
+/// as its own bytes have it.
+pub(crate) fn read(node: &Node, to_sign: &v1::SignedCommand, tabled: Option<&v1::Tabled>) -> Result<ToSign, Failure> {
     let refused = |problem: String| {
         let message = format!("what the node asks to be signed {problem}; nothing was signed");
         Failure::new(Exit::VerificationFailed, message).next("comity node status")
@@ -31,7 +55,11 @@ pub(crate) fn read(node: &Node, to_sign: &v1::SignedCommand) -> Result<Command, 
     if command.member() != node.member() {
         return Err(refused(format!("is a command of {}", command.member())));
     }
-    Ok(command)
+    let tabled = match tabled::ballot_of(&command) {
+        Some(ballot) => Some(Tabled::read(node, ballot, tabled)?),
+        None => None,
+    };
+    Ok(ToSign { command, tabled })
 }
 
 /// Reads a person's signing key.
@@ -66,7 +94,7 @@ pub(crate) fn command_id() -> Result<CommandId, Failure> {
 
 /// What a command does, in words, nothing of it left out that changes what it means.
 pub(crate) fn in_words(command: &Command) -> String {
-    let ballot = command.ballot().map(|id| digits(&id.to_string())).unwrap_or_default();
+    let ballot = command.ballot().map(|id| id.to_string()).unwrap_or_default();
     match command {
         Command::Table(c) => format!("table for decision: {} (text {})", c.motion, digits(&c.public_part.to_string())),
         Command::Vote(c) => {

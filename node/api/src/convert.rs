@@ -6,7 +6,7 @@ mod members;
 
 use std::str::FromStr;
 
-use comity_app::{ApprovalView, OwnProposal, PolicyView, ProposalView, ReceivedCopy};
+use comity_app::{ApprovalView, OwnProposal, PolicyView, ProposalView, ReceivedCopy, ToSign};
 use comity_core::access::AccessRecord;
 use comity_core::dsse::EnvelopeSignature;
 use comity_core::view::{ReadView, ViewName};
@@ -133,9 +133,14 @@ pub(crate) fn approval(view: ApprovalView, whole: bool, now: Timestamp) -> v1::A
     let (to_sign, signatures_needed, signed_by) = match view.signing {
         None => (None, 0, Vec::new()),
         Some(signing) => {
-            let command = signing.command.filter(|_| whole);
-            let to_sign = command.map(|(payload_type, payload)| v1::SignedCommand { payload_type, payload });
-            (to_sign, i32::try_from(signing.needed).unwrap_or(i32::MAX), signing.signed_by)
+            let needed = i32::try_from(signing.needed).unwrap_or(i32::MAX);
+            (signing.command.filter(|_| whole), needed, signing.signed_by)
+        }
+    };
+    let (to_sign, tabled) = match to_sign {
+        None => (None, None),
+        Some(ToSign { payload_type, payload, tabled }) => {
+            (Some(v1::SignedCommand { payload_type, payload }), tabled.map(ballots::tabled))
         }
     };
     let state = match a.state {
@@ -162,6 +167,7 @@ pub(crate) fn approval(view: ApprovalView, whole: bool, now: Timestamp) -> v1::A
         to_sign,
         signatures_needed,
         signed_by,
+        tabled,
     }
 }
 

@@ -162,6 +162,10 @@ impl Shared {
         let now = Timestamp::from_jiff(jiff::Timestamp::now());
         // An open connection outlives the certificate and the roster with which it began.
         info.peer.still_holds(&self.trust.load(), now).map_err(|e| status::certificate_lapsed(&e.to_string()))?;
+        // Of whoever takes part no more only consensus is heard, and only while it cannot do without.
+        if !rpc.by_the_needed && self.listener == Listener::Peer && !self.node.takes_part(info.peer.member) {
+            return Err(status::certificate_lapsed("this member takes part no more"));
+        }
         if self.listener == Listener::Operator && info.peer.member != self.node.member() {
             return Err(status::certificate_lapsed("the certificate is another member's"));
         }

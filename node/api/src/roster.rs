@@ -1,7 +1,8 @@
 //! Following the roster: whom this node trusts, and which connections may stay open.
 //!
 //! INVARIANT: from the moment at which this node has applied a suspension or an expulsion, the member's certificates open no
-//! connection, and those that are open end at once: there is no wait in between.
+//! connection, and those that are open end at once: there is no wait in between. Where consensus cannot do without its node, a
+//! new connection may be opened, over which nothing but Raft's own messages is heard, until Raft's membership leaves it out.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,8 +29,8 @@ pub async fn follow_roster(node: Arc<Node>, trust: SharedTrust, live: LiveConnec
     let mut known: Option<BTreeSet<MemberId>> = None;
     loop {
         news.borrow_and_update();
-        let version = node.roster(|roster| roster.version());
-        if seen.replace(version) != Some(version) {
+        let version = counting(&node);
+        if seen.replace(version.clone()) != Some(version.clone()) {
             trust.replace(trust_of(&node));
             let partners: BTreeSet<MemberId> = node.partners().into_iter().map(|row| row.member).collect();
             for newcomer in known.iter().flat_map(|known| partners.difference(known)) {
@@ -51,7 +52,7 @@ pub async fn follow_roster(node: Arc<Node>, trust: SharedTrust, live: LiveConnec
                         return;
                     }
                     news.borrow_and_update();
-                    if node.roster(|roster| roster.version()) != version {
+                    if counting(&node) != version {
                         break;
                     }
                 }
@@ -62,9 +63,20 @@ pub async fn follow_roster(node: Arc<Node>, trust: SharedTrust, live: LiveConnec
     }
 }
 
-/// The anchors of everybody who takes part, and this member's own, whatever becomes of it: its people still ask its node.
+/// What trust follows from: the roster's version, and whom consensus still needs.
+fn counting(node: &Node) -> (u64, BTreeSet<MemberId>) {
+    (node.roster(|roster| roster.version()), node.consensus().still_needed())
+}
+
+/// The anchors of everybody who takes part or is still needed, and this member's own, whatever becomes of it: its people still ask its node.
 fn trust_of(node: &Node) -> TrustStore {
     let mut anchors: Vec<MemberAnchors> = node.partners().iter().map(anchors_of).collect();
+    let needed = node.consensus().still_needed();
+    let left = |member: &MemberId| *member != node.member() && !node.takes_part(*member);
+    anchors.extend(node.roster(|roster| {
+        let rows = needed.iter().filter(|member| left(member)).filter_map(|member| roster.get(*member));
+        rows.map(|standing| anchors_of(&standing.row)).collect::<Vec<_>>()
+    }));
     let mut own = node.own_rows().into_iter();
     if let Some(mut row) = own.next() {
         let more = own.filter(|other| other.trust_domain == row.trust_domain).flat_map(|other| other.roots_pem);

@@ -47,6 +47,8 @@ pub struct Rpc {
     /// Whether it reads the replicated list: then it waits until it is certain what is current, unless the caller will have
     /// what this node knows.
     pub reads_list: bool,
+    /// Whether a member that takes part no more may call it while consensus cannot do without its node.
+    pub by_the_needed: bool,
     /// The longest that a call may take until it is answered, or until a stream begins, in milliseconds.
     pub deadline_ms: u64,
 }
@@ -72,7 +74,15 @@ const NODES: &[Role] = &[Role::Node];
 
 const fn person(name: &'static str, roles: &'static [Role]) -> Rpc {
     let recording = Recording::EachCall;
-    Rpc { name, listener: Listener::Operator, roles, recording, reads_list: false, deadline_ms: 30_000 }
+    Rpc {
+        name,
+        listener: Listener::Operator,
+        roles,
+        recording,
+        reads_list: false,
+        by_the_needed: false,
+        deadline_ms: 30_000,
+    }
 }
 
 const fn reader(name: &'static str, roles: &'static [Role]) -> Rpc {
@@ -80,7 +90,19 @@ const fn reader(name: &'static str, roles: &'static [Role]) -> Rpc {
 }
 
 const fn node(name: &'static str, recording: Recording, deadline_ms: u64) -> Rpc {
-    Rpc { name, listener: Listener::Peer, roles: NODES, recording, reads_list: false, deadline_ms }
+    Rpc {
+        name,
+        listener: Listener::Peer,
+        roles: NODES,
+        recording,
+        reads_list: false,
+        by_the_needed: false,
+        deadline_ms,
+    }
+}
+
+const fn raft(name: &'static str, deadline_ms: u64) -> Rpc {
+    Rpc { by_the_needed: true, ..node(name, Recording::ByConnection, deadline_ms) }
 }
 
 /// Every RPC that a node serves.
@@ -130,13 +152,13 @@ pub const RPCS: &[Rpc] = &[
     node("PeerService/Pull", Recording::EachCall, 45_000),
     node("PeerService/Acknowledge", Recording::EachCall, 10_000),
     node("CheckpointService/Cosign", Recording::ByConnection, 10_000),
-    node("ConsensusService/AppendEntries", Recording::ByConnection, 10_000),
-    node("ConsensusService/Vote", Recording::ByConnection, 10_000),
-    node("ConsensusService/PreVote", Recording::ByConnection, 10_000),
-    node("ConsensusService/TransferLeader", Recording::ByConnection, 10_000),
+    raft("ConsensusService/AppendEntries", 10_000),
+    raft("ConsensusService/Vote", 10_000),
+    raft("ConsensusService/PreVote", 10_000),
+    raft("ConsensusService/TransferLeader", 10_000),
     node("ConsensusService/Submit", Recording::ByConnection, 30_000),
-    node("ConsensusService/InstallSnapshot", Recording::ByConnection, 60_000),
-    node("ConsensusService/ReadCommands", Recording::ByConnection, 30_000),
+    raft("ConsensusService/InstallSnapshot", 60_000),
+    raft("ConsensusService/ReadCommands", 30_000),
     node("ConsensusService/ReadIndex", Recording::ByConnection, 10_000),
     node("ConsensusService/Announce", Recording::ByConnection, 10_000),
 ];

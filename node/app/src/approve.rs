@@ -268,6 +268,16 @@ impl Node {
             }
             (None, false) => None,
         };
+        // INVARIANT: nobody consents to what this node cannot show.
+        if choice == Choice::Yes && self.public_bytes(ballot.public_part).await?.is_empty() {
+            return Err(AppError::Precondition {
+                reason: "TEXT_MISSING",
+                problem:
+                    "the text of this ballot has not come yet, so that nobody can read what they consent to: this node \
+                          asks the others for it, try again in a moment"
+                        .into(),
+            });
+        }
         let summary = format!("vote {choice} to {}", self.about(&ballot).await?);
         let action = Action::Vote { ballot: ballot.id, choice, reason, replaces, command_id: fresh::command_id()? };
         self.ask(author, action, summary, None).await

@@ -1,13 +1,22 @@
 //! Ballots, for display.
 
-use comity_core::Timestamp;
 use comity_core::canonical::Hex32;
-use comity_core::list::{Ballot, Refusal};
+use comity_core::list::{Ballot, PublicText, Refusal};
 use comity_core::proposal::PublicPart;
+use comity_core::{Envelope, Timestamp};
 
 use crate::error::{AppError, InternalError};
 use crate::node::Node;
 use crate::propose::short;
+
+/// What a ballot's id stands for, byte by byte, so that whoever signs need not believe this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tabled {
+    /// The payload of the tabling command: its SHA-256 is the ballot's id.
+    pub payload: Vec<u8>,
+    /// The text beside it; nothing once it was erased.
+    pub text: Option<PublicText>,
+}
 
 /// A ballot and the text that was tabled.
 #[derive(Debug, Clone)]
@@ -16,6 +25,8 @@ pub struct BallotView {
     pub ballot: Ballot,
     /// The text, exactly; empty once it was erased.
     pub text: Vec<u8>,
+    /// What its id stands for; left out of lists.
+    pub tabled: Option<Tabled>,
     /// The primary name of the subject that it is about, where it is about one.
     pub subject: String,
     /// Now, in list time.
@@ -67,7 +78,18 @@ impl Node {
     /// There is none.
     pub async fn ballot_view(&self, digits: &str) -> Result<BallotView, AppError> {
         let ballot = self.ballot(digits)?;
-        self.with_text(ballot).await
+        let tabled = Some(self.tabled(&ballot).await?);
+        Ok(BallotView { tabled, ..self.with_text(ballot).await? })
+    }
+
+    /// What a ballot's id stands for.
+    pub(crate) async fn tabled(&self, ballot: &Ballot) -> Result<Tabled, AppError> {
+        let missing = || InternalError::Corrupt { what: "command log", problem: format!("no leaf {}", ballot.leaf) };
+        let envelope = self.consensus.envelope(ballot.leaf).await.map_err(InternalError::List)?.ok_or_else(missing)?;
+        let envelope = Envelope::from_bytes(&envelope)
+            .map_err(|e| InternalError::Corrupt { what: "command log", problem: e.to_string() })?;
+        let text = self.consensus.public_text(ballot.public_part).await.map_err(InternalError::List)?;
+        Ok(Tabled { payload: envelope.payload, text })
     }
 
     /// Ballots, newest first, from a position on.
@@ -93,7 +115,7 @@ impl Node {
         let text = self.public_bytes(ballot.public_part).await?;
         let subject = self.subject_of(&ballot, &text).await?;
         let list_time = self.consensus.read(|list| list.list_time());
-        Ok(BallotView { ballot, text, subject, list_time })
+        Ok(BallotView { ballot, text, tabled: None, subject, list_time })
     }
 
     /// The name of whom it is about: its own text's, or that of the entry that it is about.

@@ -32,7 +32,7 @@ mod watch;
 
 pub use action::{Action, KeySignature};
 pub use approve::{ApprovalView, Decided};
-pub use ballots::BallotView;
+pub use ballots::{BallotView, Tabled};
 pub use entries::{EntryView, ListView};
 pub use error::{AppError, InternalError};
 pub use members::{MemberView, MembersView};
@@ -41,5 +41,5 @@ pub use policies::{PolicyStartError, PolicyView};
 pub use propose::{OwnProposal, ProposalView, ReceivedCopy, Withdrawal};
 pub use publications::PublicationView;
 pub use release::Page;
-pub use signing::Signing;
+pub use signing::{Signing, ToSign};
 pub use watch::{ListWatch, WatchedPublication};

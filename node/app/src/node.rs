@@ -293,6 +293,11 @@ impl Node {
         })
     }
 
+    /// Whether a member or recipient takes part at present.
+    pub fn takes_part(&self, member: MemberId) -> bool {
+        self.roster(|roster| roster.active().any(|standing| standing.row.member == member))
+    }
+
     /// What the pulls of a partner share; nothing for whoever takes no part.
     pub(crate) fn pull_line(&self, partner: MemberId) -> Option<Arc<PullLine>> {
         let takes_part = self.party(partner).is_some_and(|party| party.status == PartyStatus::Active);

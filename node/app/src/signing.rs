@@ -12,6 +12,8 @@ use comity_store::approvals::{Approval, ApprovalSignature, ApprovalState};
 
 use crate::action::Action;
 use crate::approve::ApprovalView;
+use crate::ballots::Tabled;
+use crate::commands::Prepared;
 use crate::error::{AppError, InternalError};
 use crate::fresh;
 use crate::node::Node;
@@ -19,11 +21,22 @@ use crate::node::Node;
 /// How many different people sign what decides.
 pub(crate) const SIGNATURES_NEEDED: usize = 2;
 
+/// A command, exactly as it is to be signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToSign {
+    /// Its media type.
+    pub payload_type: String,
+    /// Its payload.
+    pub payload: Vec<u8>,
+    /// What it tables, or what the ballot that it acts on decides.
+    pub tabled: Option<Tabled>,
+}
+
 /// What people are to sign, and who has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signing {
-    /// The media type and the exact payload; left out where it was not asked for.
-    pub command: Option<(String, Vec<u8>)>,
+    /// Left out where it was not asked for.
+    pub command: Option<ToSign>,
     /// How many different people must sign.
     pub needed: usize,
     /// Who has, by pseudonym.
@@ -48,13 +61,28 @@ impl Node {
         }
         let kept = self.store.approvals().signatures(&approval.id).await.map_err(InternalError::Store)?;
         let command = if whole && approval.state == ApprovalState::Pending {
-            let prepared = self.prepare(action).await?;
-            prepared.map(|p| (p.command.payload_type().to_owned(), p.command.to_payload()))
+            match self.prepare(action).await? {
+                Some(prepared) => Some(self.to_sign(prepared).await?),
+                None => None,
+            }
         } else {
             None
         };
         let signed_by = kept.into_iter().map(|signature| signature.person).collect();
         Ok(Some(Signing { command, needed: SIGNATURES_NEEDED, signed_by }))
+    }
+
+    async fn to_sign(&self, prepared: Prepared) -> Result<ToSign, AppError> {
+        let Prepared { command, text, .. } = prepared;
+        let payload = command.to_payload();
+        let tabled = match command.ballot() {
+            Some(id) => match self.consensus.read(|list| list.ballot(&id).cloned()) {
+                Some(ballot) => Some(self.tabled(&ballot).await?),
+                None => None,
+            },
+            None => text.map(|text| Tabled { payload: payload.clone(), text: Some(text) }),
+        };
+        Ok(ToSign { payload_type: command.payload_type().to_owned(), payload, tabled })
     }
 
     /// Adds the author's own signature to what they asked for.

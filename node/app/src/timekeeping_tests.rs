@@ -5,11 +5,6 @@ use super::*;
 
 const SILENT: &str = "no_objection(period=10,notice=5)";
 
-fn pending(federation: &Federation, submission: Submission) -> PendingCommand {
-    let checked = check_submission(federation.genesis.federation(), &submission).unwrap();
-    PendingCommand { submission, checked }
-}
-
 fn far() -> Timestamp {
     "2030-01-01T00:00:00Z".parse().unwrap()
 }
@@ -38,24 +33,24 @@ fn a_command_that_would_count_holds_the_time_back() {
         Command::Object(Object { federation, command_id, member, ballot, reason: "No.".into() })
     };
     let missed = |list: &ListState, submission: Submission, now| {
-        let pending = [pending(&federation, submission)];
-        deadlines_missed(list, &pending, now).into_iter().map(|(due, _)| due).collect::<Vec<_>>()
+        let checked = check_submission(federation.genesis.federation(), &submission).unwrap();
+        earliest_missed(list, &[checked], now)
     };
     for command in [acknowledge(de, 10), hold(de, 11), object(de, 12)] {
-        assert_eq!(missed(&list, federation.sign(&command, None), far()), [due], "{}", command.name());
+        assert_eq!(missed(&list, federation.sign(&command, None), far()), Some(due), "{}", command.name());
         // Nothing is late yet.
-        assert!(missed(&list, federation.sign(&command, None), before(due)).is_empty(), "{}", command.name());
+        assert!(missed(&list, federation.sign(&command, None), before(due)).is_none(), "{}", command.name());
         // Signed by another key than the roster's.
         let forged = Submission { envelope: command.sign(&federation.keys(fr).decision).to_bytes(), public_text: None };
-        assert!(missed(&list, forged, far()).is_empty(), "{}", command.name());
+        assert!(missed(&list, forged, far()).is_none(), "{}", command.name());
     }
-    assert_eq!(missed(&list, federation.vote(de, ballot, Choice::Yes, 13), far()), [due]);
-    assert_eq!(missed(&list, federation.withdraw(fr, ballot, 14), far()), [due]);
+    assert_eq!(missed(&list, federation.vote(de, ballot, Choice::Yes, 13), far()), Some(due));
+    assert_eq!(missed(&list, federation.withdraw(fr, ballot, 14), far()), Some(due));
     // What would be refused holds nothing back.
-    assert!(missed(&list, federation.withdraw(de, ballot, 15), far()).is_empty());
-    assert!(missed(&list, federation.sign(&acknowledge(fr, 16), None), far()).is_empty(), "whoever tables took notice");
+    assert!(missed(&list, federation.withdraw(de, ballot, 15), far()).is_none());
+    assert!(missed(&list, federation.sign(&acknowledge(fr, 16), None), far()).is_none(), "whoever tables took notice");
     let correction = federation.vote_command(de, ballot, Choice::No, Some(command_id(99)), 17);
-    assert!(missed(&list, federation.sign(&correction, None), far()).is_empty());
+    assert!(missed(&list, federation.sign(&correction, None), far()).is_none());
     list.apply(&federation.sign(&hold(de, 18), None)).unwrap();
-    assert!(missed(&list, federation.sign(&hold(de, 19), None), far()).is_empty(), "the hold is spent");
+    assert!(missed(&list, federation.sign(&hold(de, 19), None), far()).is_none(), "the hold is spent");
 }

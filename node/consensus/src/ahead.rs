@@ -37,7 +37,14 @@ pub(crate) async fn look(inner: Weak<Inner>, quiet: Duration) {
             continue;
         }
         for node in inner.peers.others() {
-            match inner.read_ahead(node).await {
+            let mut read = inner.read_ahead(node).await;
+            // What was found before came from somebody whose log is another than this peer's: anew from what is applied.
+            if let Err(PullError::OtherHistory { own, .. }) = &read
+                && inner.applied.forget_ahead(*own)
+            {
+                read = inner.read_ahead(node).await;
+            }
+            match read {
                 Ok(None) => {}
                 Ok(Some(list)) => {
                     let (commands, version) = (list.commands().size(), list.roster().version());

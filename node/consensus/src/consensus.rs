@@ -31,6 +31,7 @@ use crate::read::Heard;
 use crate::replay::{self, ReplayError};
 use crate::server::{self, PeerConsensus, Proposer};
 use crate::state_machine::{Applied, Position, StateMachine};
+use crate::texts;
 use crate::types::{NodeId, Raft};
 
 /// How many elections' time a node hears of no leader before it asks others what it missed.
@@ -245,6 +246,7 @@ impl Consensus {
         raft.run();
         tokio::spawn(pool::run(Arc::downgrade(&self.0)));
         tokio::spawn(membership::follow(Arc::downgrade(&self.0)));
+        tokio::spawn(texts::look(Arc::downgrade(&self.0), *election_max));
         tokio::spawn(ahead::look(Arc::downgrade(&self.0), *election_max * QUIET_ELECTIONS));
         // Whoever joins later is sent the beginning.
         if !founds {
@@ -281,6 +283,12 @@ impl Consensus {
     /// with. Nothing is applied meanwhile.
     pub fn roster<R>(&self, look: impl FnOnce(&Roster) -> R) -> R {
         self.0.applied.roster(look)
+    }
+
+    /// The members that vote no more and whose nodes consensus still has to hear, until Raft's membership leaves them out: none,
+    /// but where the voting members become half as many, or fewer.
+    pub fn still_needed(&self) -> BTreeSet<MemberId> {
+        self.0.applied.needed().into_iter().filter_map(|node| Some(member_of_node(node)?.0)).collect()
     }
 
     /// How far this node has applied the log, and a way to wait for more.

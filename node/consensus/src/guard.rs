@@ -2,10 +2,12 @@
 //!
 //! A lying leader can stall, omit or split; it must not be able to forge, to rewrite what is committed, or to stop a node.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use comity_core::canonical::Hex32;
 use comity_core::list::{ListState, Refusal};
+use comity_core::roster::Standing;
 use comity_core::{MemberId, Role};
 use comity_identity::Peer;
 use openraft::EntryPayload;
@@ -109,8 +111,20 @@ pub(crate) struct Known {
 }
 
 impl Guard {
+    /// A voting member's node.
+    ///
     /// INVARIANT: federation and sender are what the certificate and this node's genesis say.
     pub(crate) fn sender(&self, peer: Option<&Peer>, claimed: Sender) -> Result<Known, Turned> {
+        self.known(peer, claimed, &BTreeSet::new())
+    }
+
+    /// A voting member's node, or one without which the membership cannot follow the roster: what Raft itself says is heard from
+    /// both.
+    pub(crate) fn raft_sender(&self, peer: Option<&Peer>, claimed: Sender) -> Result<Known, Turned> {
+        self.known(peer, claimed, &self.applied.needed())
+    }
+
+    fn known(&self, peer: Option<&Peer>, claimed: Sender, needed: &BTreeSet<NodeId>) -> Result<Known, Turned> {
         let peer = peer.ok_or(Turned::NoIdentity)?;
         if peer.role() != Role::Node {
             return Err(Turned::NotANode(peer.role()));
@@ -120,7 +134,10 @@ impl Guard {
             let (theirs, ours) = (claimed.federation, self.own.federation);
             return Err(Turned::OtherFederation { peer: member, theirs, own: self.own_member, ours });
         }
-        let actual = self.applied.roster(|roster| roster.voters().get(&member).map(|voter| voter.node_id));
+        let actual = self.applied.roster(|roster| {
+            let voter = roster.voters().get(&member).map(|voter| voter.node_id);
+            voter.or_else(|| roster.get(member).map(Standing::node_id).filter(|node| needed.contains(node)))
+        });
         let actual = actual.ok_or(Turned::NotAVoter(member))?;
         if actual != claimed.node {
             return Err(Turned::OtherSender { peer: member, claimed: claimed.node, actual });
@@ -205,7 +222,7 @@ impl Guard {
         if fits { Ok(()) } else { Err(Turned::OtherMembership(from.member)) }
     }
 
-    /// Commands in a message that are committed where it comes from and have no text any more.
+    /// Commands in a message that are committed where it comes from, as its sender says, and have no text any more.
     fn committed_among(&self, request: &AppendRequest) -> Vec<Command> {
         let Some(commit) = request.leader_commit.as_ref() else { return Vec::new() };
         let settled = |entry: &Entry| match &entry.payload {
@@ -217,8 +234,9 @@ impl Guard {
         request.entries.iter().filter_map(settled).collect()
     }
 
-    /// A command that came without the text that it needs, to be taken all the same: because it is a leaf here already, or is
-    /// committed further up in the message, so that applying it once more changes nothing.
+    /// A command that came without the text that it needs, to be taken all the same: because it is a leaf here already, or stands
+    /// further up in the message among what the sender says is committed, so that applying it once more changes nothing. Were that
+    /// a lie, only its text would be missing, and the others are asked for that (`texts`).
     fn without_its_text(&self, command: &Command, committed: &[Command], keys: &Keys) -> Option<Command> {
         if command.has_text() || command.check(keys).is_ok() {
             return None;

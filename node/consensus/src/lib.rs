@@ -27,6 +27,7 @@ pub mod simulation;
 mod snapshot;
 mod state_machine;
 mod submit;
+mod texts;
 mod types;
 mod verify;
 mod wire;

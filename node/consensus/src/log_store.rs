@@ -255,6 +255,28 @@ impl LogStore {
         self.0.reader.text(digest).await
     }
 
+    /// Of the texts with these digests, those that are not here and were not erased.
+    pub(crate) async fn without_text(&self, wanted: impl Iterator<Item = Hex32>) -> io::Result<Vec<Hex32>> {
+        let wanted: Vec<Hex32> = {
+            let state = lock(&self.0.state);
+            wanted.filter(|digest| !state.erased.contains(digest)).collect()
+        };
+        let here = self.0.reader.text_digests().await?;
+        let mut missing = Vec::new();
+        // What came just now may not be down yet.
+        for digest in wanted.into_iter().filter(|digest| !here.contains(digest)) {
+            if self.public_text(digest).await?.is_none() {
+                missing.push(digest);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Puts a text where the others are, unless it was erased.
+    pub(crate) async fn keep_text(&self, digest: Hex32, text: PublicText) -> io::Result<()> {
+        self.written(|done| Write::Text { digest, text, done }).await
+    }
+
     /// Deletes a text for good, wherever this node has it. The caller knows that it is committed that nobody needs it.
     ///
     /// INVARIANT: an entry above the committed position keeps its text, or nobody would take it. Where a command comes once more
@@ -276,7 +298,8 @@ impl LogStore {
             if state.erased.is_empty() {
                 return Ok(());
             }
-            commands.filter_map(Command::text_digest).filter(|digest| state.erased.contains(digest)).collect()
+            let with_text = commands.filter(|command| command.has_text());
+            with_text.filter_map(Command::text_digest).filter(|digest| state.erased.contains(digest)).collect()
         };
         for digest in again {
             self.erase_text(digest).await?;

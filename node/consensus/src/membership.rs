@@ -79,7 +79,8 @@ pub(crate) fn is_asked_for(list: &ListState, since: u64, current: &Membership, p
 }
 
 /// The nodes that decide no more by the roster and without which the others cannot take the step to a membership that leaves
-/// them out: none, but where a federation shrinks by half.
+/// them out: none, but where a federation shrinks by half. One of them may lead, and hold entries that the others lack: it is
+/// heard, in consensus alone, until it has handed over.
 pub(crate) fn still_needed(voters: &Voters, current: &Membership) -> BTreeSet<NodeId> {
     let wanted = nodes_of(voters);
     let blocked = |config: &&BTreeSet<NodeId>| config.intersection(&wanted).count() < config.len() / 2 + 1;
@@ -166,7 +167,12 @@ impl Inner {
             let current = now.membership_config.membership().clone();
             (now.current_leader == Some(now.id), current, last, replicated)
         };
-        self.applied.roster(|roster| self.peers.follow(roster, &still_needed(roster.voters(), &current)));
+        let needed = self.applied.roster(|roster| {
+            let needed = still_needed(roster.voters(), &current);
+            self.peers.follow(roster, &needed);
+            needed
+        });
+        self.applied.needs(needed);
         if !leads {
             return;
         }

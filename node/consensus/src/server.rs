@@ -120,7 +120,7 @@ impl ConsensusService for PeerConsensus {
     ) -> Result<Response<v1::AppendEntriesResponse>, Status> {
         let Inner { raft, guard, pool, heard, placing, .. } = &*self.0;
         let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
-        let from = guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let from = guard.raft_sender(request.extensions().get::<Peer>(), sender)?;
         let message = wire::append_request(request.into_inner()).map_err(Turned::from)?;
         let _placing = placing.read().await;
         pool.recognise(&message);
@@ -144,7 +144,7 @@ impl ConsensusService for PeerConsensus {
     async fn vote(&self, request: Request<v1::VoteRequest>) -> Result<Response<v1::VoteResponse>, Status> {
         let Inner { raft, guard, .. } = &*self.0;
         let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
-        let from = guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let from = guard.raft_sender(request.extensions().get::<Peer>(), sender)?;
         let message = wire::vote_request(request.into_inner()).map_err(Turned::from)?;
         guard.vote_request(from, &message, self.term())?;
         let answer = raft.vote(message).await.map_err(stopped)?;
@@ -154,7 +154,7 @@ impl ConsensusService for PeerConsensus {
     async fn pre_vote(&self, request: Request<v1::VoteRequest>) -> Result<Response<v1::VoteResponse>, Status> {
         let Inner { raft, guard, .. } = &*self.0;
         let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
-        let from = guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let from = guard.raft_sender(request.extensions().get::<Peer>(), sender)?;
         let message = wire::vote_request(request.into_inner()).map_err(Turned::from)?;
         guard.vote_request(from, &message, self.term())?;
         let answer = raft.pre_vote(message).await.map_err(stopped)?;
@@ -167,7 +167,7 @@ impl ConsensusService for PeerConsensus {
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
         let Inner { raft, guard, .. } = &*self.0;
         let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
-        let from = guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let from = guard.raft_sender(request.extensions().get::<Peer>(), sender)?;
         let message = wire::transfer_request(request.into_inner()).map_err(Turned::from)?;
         guard.transfer(from, &message, self.term())?;
         let answer = raft.handle_transfer_leader(message).await.map_err(stopped)?;
@@ -201,7 +201,7 @@ impl ConsensusService for PeerConsensus {
         request: Request<v1::InstallSnapshotRequest>,
     ) -> Result<Response<v1::InstallSnapshotResponse>, Status> {
         let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
-        let from = self.0.guard.sender(request.extensions().get::<Peer>(), sender)?;
+        let from = self.0.guard.raft_sender(request.extensions().get::<Peer>(), sender)?;
         let offer = wire::snapshot_offer(request.into_inner()).map_err(Turned::from)?;
         // What was pulled is used or kept even where whoever offered it does not wait.
         let inner = Arc::clone(&self.0);
@@ -215,7 +215,7 @@ impl ConsensusService for PeerConsensus {
     async fn read_commands(&self, request: Request<v1::ReadCommandsRequest>) -> Result<Response<Pages>, Status> {
         let Inner { guard, applied, pages, .. } = &*self.0;
         let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
-        guard.sender(request.extensions().get::<Peer>(), sender)?;
+        guard.raft_sender(request.extensions().get::<Peer>(), sender)?;
         let asked = request.into_inner();
         let permit = Arc::clone(pages).try_acquire_owned().map_err(|_| Turned::Busy { limit: pages::MAX_STREAMS })?;
         Ok(Response::new(pages::of(guard.log.clone(), applied, asked.first_leaf, asked.max, permit)?))

@@ -1,6 +1,6 @@
 //! The list as this node has applied it, in memory: rebuilt at start from the purged commands and the log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -12,7 +12,7 @@ use comity_core::roster::{Roster, member_of_node};
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::log_store::{Leaves, LogStore, Purged};
 use crate::pool::Pool;
@@ -51,6 +51,10 @@ struct Shared {
     position: watch::Sender<Position>,
     waiting: Mutex<HashMap<Hex32, Waiters>>,
     pool: Pool,
+    /// Told when a command is applied that came without its text, or a snapshot is installed.
+    texts_due: Arc<Notify>,
+    /// The nodes that vote no more and are heard until the membership leaves them out.
+    needed: RwLock<BTreeSet<NodeId>>,
     /// A list that is further than what is applied, whose roster counts until this node has caught up with it.
     ahead: RwLock<Option<Arc<ListState>>>,
 }
@@ -72,7 +76,8 @@ impl Applied {
     ) -> Self {
         let (position, _) = watch::channel(Position::of(&list, applied));
         let (genesis, list, ahead) = (Arc::clone(list.genesis()), RwLock::new(list), RwLock::new(bootstrap));
-        Self(Arc::new(Shared { genesis, list, leaves, position, waiting: Mutex::default(), pool, ahead }))
+        let (waiting, texts_due, needed) = (Mutex::default(), Arc::default(), RwLock::default());
+        Self(Arc::new(Shared { genesis, list, leaves, position, waiting, pool, texts_due, needed, ahead }))
     }
 
     pub(crate) fn genesis(&self) -> &Arc<Genesis> {
@@ -105,6 +110,22 @@ impl Applied {
         self.0.position.send_modify(|_| {});
     }
 
+    /// These nodes, which vote no more, are heard in consensus until the membership leaves them out.
+    pub(crate) fn needs(&self, nodes: BTreeSet<NodeId>) {
+        let mut needed = self.0.needed.write().unwrap_or_else(PoisonError::into_inner);
+        if *needed != nodes {
+            *needed = nodes;
+            drop(needed);
+            // Whoever follows the roster looks again.
+            self.0.position.send_modify(|_| {});
+        }
+    }
+
+    /// See [`Self::needs`].
+    pub(crate) fn needed(&self) -> BTreeSet<NodeId> {
+        self.0.needed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Lets go of a list that what is applied has caught up with.
     pub(crate) fn forget_what_is_behind(&self) {
         let size = self.read(|list| list.commands().size());
@@ -112,10 +133,22 @@ impl Applied {
         ahead.take_if(|ahead| ahead.commands().size() <= size);
     }
 
+    /// Lets go of a list of `commands` leaves that is further than what is applied; answers whether there was one.
+    pub(crate) fn forget_ahead(&self, commands: u64) -> bool {
+        let size = self.read(|list| list.commands().size());
+        let mut ahead = self.0.ahead.write().unwrap_or_else(PoisonError::into_inner);
+        ahead.take_if(|ahead| ahead.commands().size() == commands && commands > size).is_some()
+    }
+
     /// Whose node an id is, where the roster names it among those that decide.
     pub(crate) fn member_of(&self, node: NodeId) -> Option<MemberId> {
         let (member, _) = member_of_node(node)?;
         self.roster(|roster| roster.voters().get(&member).is_some_and(|voter| voter.node_id == node)).then_some(member)
+    }
+
+    /// Told when it is time to look whether a text is missing.
+    pub(crate) fn texts_due(&self) -> Arc<Notify> {
+        Arc::clone(&self.0.texts_due)
     }
 
     /// Whether the very same command is a leaf already.
@@ -341,6 +374,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             for digest in erased_by(&outcomes) {
                 self.log.erase_text(digest).await?;
             }
+            let lacks_text = |command: &Command| !command.has_text() && command.text_digest().is_some();
+            if commands.iter().any(|(_, command)| command.as_ref().is_some_and(lacks_text)) {
+                self.applied.texts_due().notify_one();
+            }
             self.log.erase_again(commands.iter().filter_map(|(_, command)| command.as_ref())).await?;
             for (responder, outcome) in responders.into_iter().zip(outcomes) {
                 if let Some(responder) = responder {
@@ -370,6 +407,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             Some(Staged { from, list, erased }) => {
                 self.log.install(snapshot, from, erased).await?;
                 self.applied.replace(list, last.index + 1);
+                self.applied.texts_due().notify_one();
             }
             None => {
                 self.log.install(snapshot, claim.commands, Vec::new()).await?;

@@ -41,7 +41,7 @@ struct CommandInner {
     submission: Submission,
     source: Source,
     checked: OnceLock<Result<Checked, Refusal>>,
-    text_digest: OnceLock<Option<Hex32>>,
+    text_digest: OnceLock<Hex32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,9 +101,15 @@ impl Command {
         self.0.submission.public_text.is_some()
     }
 
-    /// The digest under which the text beside it is kept.
+    /// The digest under which the text beside it is kept: also where the text is not there, if it was checked.
     pub(crate) fn text_digest(&self) -> Option<Hex32> {
-        *self.0.text_digest.get_or_init(|| self.0.submission.public_text.as_ref().map(|text| text.digest()))
+        if let Some(text) = &self.0.submission.public_text {
+            return Some(*self.0.text_digest.get_or_init(|| text.digest()));
+        }
+        match self.0.checked.get() {
+            Some(Ok(checked)) => checked.command().public_part(),
+            _ => None,
+        }
     }
 
     /// The RFC 9162 leaf hash of its envelope, by which a command is known wherever it turns up.
@@ -124,9 +130,9 @@ impl Command {
     /// known here yet is left to whoever applies it: the roster may say more by then.
     ///
     /// INVARIANT: an entry is appended only after its command passed this as [`Source::Arriving`]; or, where its text is gone, as
-    /// [`Source::Settled`], if it lies at or below the leader's commit or is a command that is a leaf already. A text is erased
-    /// only once its command is committed, so that an honest leader has no other entries without theirs. What is applied is the
-    /// same either way, because applying does not look at the text.
+    /// [`Source::Settled`], if the leader says that it is committed or it is a leaf already. A text is erased only once its
+    /// command is committed, so that an honest leader has no other entries without theirs; one that a lying leader left out is
+    /// asked of the others (`texts`). What is applied is the same either way, because applying does not look at the text.
     pub(crate) fn check(&self, keys: &Keys) -> Result<&Checked, &Refusal> {
         let check = || {
             let checked = match self.0.source {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use comity_consensus::Tuning;
 use comity_core::MemberId;
 use comity_core::canonical::Hex32;
-use comity_core::list::{Choice, ListState, Submission};
+use comity_core::list::{Choice, ListState, PublicText, Submission};
 use comity_core::roster::node_id;
 use comity_core::testing::{History, member};
 use comity_proto::v1;
@@ -108,6 +108,41 @@ async fn what_failed_is_not_kept_whoever_still_serves_its_text() {
     let [found, other] = texts;
     assert_eq!((found.await.unwrap(), other.await.unwrap()), (None, Some(kept)));
     assert!(!files_hold(&offered.world, member("FR"), &failed.bytes));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_left_out_is_asked_for_until_somebody_has_it() {
+    let mut offered = Offered::new(2).await;
+    let (tabling, _) = offered.world.federation.table(member("CA"), 500);
+    offered.history.apply(&tabling).unwrap();
+    let text = tabling.public_text.clone().unwrap();
+    let complete = offered.history.accepted.clone();
+    let told = |given: Option<PublicText>| {
+        let mut leaves = complete.clone();
+        leaves.last_mut().unwrap().public_text = given;
+        leaves
+    };
+    // None may have been erased, and the snapshot replays; another is not the one.
+    offered.fake.tell(|fake| fake.leaves = told(None));
+    assert_eq!(offered.offer(|_| {}).await, None);
+    assert_eq!(offered.node.consensus.read(heads), heads(&offered.history.state));
+    assert_eq!(offered.node.consensus.public_text(text.digest()).await.unwrap(), None);
+    let other = PublicText { salt: text.salt, bytes: b"{}".to_vec() };
+    offered.fake.tell(|fake| fake.leaves = told(Some(other)));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(offered.node.consensus.public_text(text.digest()).await.unwrap(), None);
+    offered.fake.tell(|told| told.leaves = complete.clone());
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while offered.node.consensus.public_text(text.digest()).await.unwrap().is_none() {
+        assert!(tokio::time::Instant::now() < deadline, "the text did not come");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // It is there for good.
+    let Offered { world, node, .. } = offered;
+    let who = node.consensus.member();
+    node.stop().await;
+    let node = world.start(who).await;
+    assert_eq!(node.consensus.public_text(text.digest()).await.unwrap(), Some(text));
 }
 
 /// FR's node, alone; and DE, which is no node of ours and offers it snapshots.

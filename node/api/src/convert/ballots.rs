@@ -1,6 +1,6 @@
 //! Ballots and how their silence stands.
 
-use comity_app::BallotView;
+use comity_app::{BallotView, Tabled};
 use comity_core::MemberId;
 use comity_core::list::{BallotState, Choice, Clock, Equivocation, PlacedHold, Procedure, SilenceState};
 use comity_core::rule::Rule;
@@ -76,7 +76,13 @@ pub(crate) fn ballot(view: BallotView, whole: bool) -> v1::Ballot {
         due_time: b.due().and_then(time),
         equivocations: b.equivocations.iter().map(equivocation).collect(),
         list_time: time(view.list_time),
+        tabled: view.tabled.filter(|_| whole).map(tabled),
     }
+}
+
+pub(crate) fn tabled(tabled: Tabled) -> v1::Tabled {
+    let text = tabled.text.map(|text| v1::PublicText { salt: text.salt.0.to_vec(), text: text.bytes });
+    v1::Tabled { payload: tabled.payload, text }
 }
 
 fn silence(state: &SilenceState, electorate: &std::collections::BTreeSet<MemberId>) -> v1::Silence {
@@ -136,7 +142,13 @@ mod tests {
     fn shown(list: &ListState, id: &comity_core::list::BallotId) -> v1::Ballot {
         let ballot = list.ballot(id).unwrap().clone();
         super::ballot(
-            BallotView { ballot, text: b"{}".to_vec(), subject: "DOE, Ada".into(), list_time: list.list_time() },
+            BallotView {
+                ballot,
+                text: b"{}".to_vec(),
+                tabled: None,
+                subject: "DOE, Ada".into(),
+                list_time: list.list_time(),
+            },
             true,
         )
     }

@@ -8,10 +8,9 @@ use comity_core::list::Submission;
 use comity_proto::v1;
 use futures::TryStreamExt as _;
 use prost::Message as _;
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
-use super::rows::{broken, column, failed, from_sql, log_id, text_of, to_sql};
+use super::rows::{broken, column, digest_of, failed, from_sql, log_id, text_of, to_sql};
 use crate::types::{Command, LogId, RaftLeaderId, StoredMembership};
 use crate::wire;
 
@@ -268,11 +267,7 @@ pub(super) async fn install(
 
 pub(super) async fn erased(db: &mut SqliteConnection) -> io::Result<HashSet<Hex32>> {
     let rows = sqlx::query("SELECT digest FROM erased_text").fetch_all(db).await.map_err(failed)?;
-    let digest = |row: &SqliteRow| {
-        let bytes: Vec<u8> = row.try_get(0).map_err(failed)?;
-        bytes.try_into().map(Hex32).map_err(|_| broken("a digest that is not 32 bytes"))
-    };
-    rows.iter().map(digest).collect()
+    rows.iter().map(digest_of).collect()
 }
 
 /// Deletes a text for good.

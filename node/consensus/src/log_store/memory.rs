@@ -136,6 +136,10 @@ impl SimulatedDisk {
         self.disk().texts.get(&digest).cloned()
     }
 
+    pub(super) fn text_digests(&self) -> HashSet<Hex32> {
+        self.disk().texts.keys().copied().collect()
+    }
+
     fn sync_time(&self) -> Duration {
         let most = self.disk().habits.sync_max_ms.saturating_mul(1_000);
         Duration::from_micros(random::number() % (most + 1))
@@ -168,6 +172,10 @@ impl SimulatedDisk {
                     disk.install(snapshot, *staged_from, leaves);
                 }
                 Write::Erase { digest, .. } => disk.erase(*digest),
+                Write::Text { digest, text, .. } if !disk.erased.contains(digest) => {
+                    disk.texts.insert(*digest, text.clone());
+                }
+                Write::Text { .. } => {}
                 Write::Committed | Write::Close(_) => {}
             }
         }

@@ -1,5 +1,6 @@
 //! What the log is read from.
 
+use std::collections::HashSet;
 use std::io;
 
 use comity_core::canonical::Hex32;
@@ -48,6 +49,15 @@ impl Reader {
             Self::File(pool) => rows::text(pool, digest).await,
             #[cfg(feature = "simulation")]
             Self::Memory(disk) => Ok(disk.text(digest)),
+        }
+    }
+
+    /// The digests of all texts.
+    pub(super) async fn text_digests(&self) -> io::Result<HashSet<Hex32>> {
+        match self {
+            Self::File(pool) => rows::text_digests(pool).await,
+            #[cfg(feature = "simulation")]
+            Self::Memory(disk) => Ok(disk.text_digests()),
         }
     }
 

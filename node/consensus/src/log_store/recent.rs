@@ -76,6 +76,7 @@ impl Recent {
     pub(super) fn erase(&mut self, digest: Hex32, end: u64) {
         for entry in self.entries.iter_mut().take_while(|entry| entry.log_id.index < end) {
             if let EntryPayload::Normal(command) = &mut entry.payload
+                && command.has_text()
                 && command.text_digest() == Some(digest)
             {
                 self.bytes -= command.size_bytes();
@@ -95,7 +96,9 @@ impl Recent {
     /// The command here that has this text beside it.
     pub(super) fn with_text(&self, digest: Hex32) -> Option<Command> {
         self.entries.iter().rev().find_map(|entry| match &entry.payload {
-            EntryPayload::Normal(command) if command.text_digest() == Some(digest) => Some(command.clone()),
+            EntryPayload::Normal(command) if command.has_text() && command.text_digest() == Some(digest) => {
+                Some(command.clone())
+            }
             _ => None,
         })
     }

@@ -1,5 +1,6 @@
 //! Rows of `consensus.db` and what they stand for.
 
+use std::collections::HashSet;
 use std::io;
 
 use comity_core::canonical::Hex32;
@@ -181,6 +182,25 @@ pub(super) async fn insert(db: &mut SqliteConnection, entries: &[&Entry]) -> io:
         }
     }
     Ok(())
+}
+
+/// Puts a text down, unless it was erased.
+pub(super) async fn keep_text(db: &mut SqliteConnection, digest: Hex32, text: &PublicText) -> io::Result<()> {
+    let erased = sqlx::query("SELECT EXISTS (SELECT 1 FROM erased_text WHERE digest = $1)");
+    let row = erased.bind(digest.0.as_slice()).fetch_one(&mut *db).await.map_err(failed)?;
+    if column::<bool>(&row, 0)? { Ok(()) } else { insert_text(db, digest, text).await }
+}
+
+/// The digests of all texts.
+pub(super) async fn text_digests(db: &SqlitePool) -> io::Result<HashSet<Hex32>> {
+    let rows = sqlx::query("SELECT digest FROM public_text").fetch_all(db).await.map_err(failed)?;
+    rows.iter().map(digest_of).collect()
+}
+
+/// The digest in a row's first column.
+pub(super) fn digest_of(row: &SqliteRow) -> io::Result<Hex32> {
+    let bytes: Vec<u8> = column(row, 0)?;
+    bytes.try_into().map(Hex32).map_err(|_| broken("a digest that is not 32 bytes"))
 }
 
 async fn insert_text(db: &mut SqliteConnection, digest: Hex32, text: &PublicText) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use comity_core::canonical::Hex32;
+use comity_core::list::PublicText;
 use openraft::storage::IOFlushed;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, Row as _};
@@ -68,6 +69,12 @@ pub(super) enum Write {
         digest: Hex32,
         done: Done,
     },
+    /// A text that did not come with its command.
+    Text {
+        digest: Hex32,
+        text: PublicText,
+        done: Done,
+    },
     Close(Done),
 }
 
@@ -76,6 +83,7 @@ impl Write {
         match self {
             Self::Append { entries, .. } => entries.iter().map(entry_bytes).sum(),
             Self::Stage { commands, .. } => commands.iter().map(Command::size_bytes).sum(),
+            Self::Text { text, .. } => text.bytes.len(),
             _ => 0,
         }
     }
@@ -99,6 +107,7 @@ impl Write {
             | Self::ClearStaged(done)
             | Self::Install { done, .. }
             | Self::Erase { done, .. }
+            | Self::Text { done, .. }
             | Self::Close(done) => drop(done.send(result)),
             Self::Committed | Self::Purge { done: None, .. } => {}
         }
@@ -251,6 +260,7 @@ impl Writer {
                     purged = Some(snapshot.clone());
                 }
                 Write::Erase { digest, .. } => commands::erase(&mut *db, *digest).await?,
+                Write::Text { digest, text, .. } => rows::keep_text(&mut *db, *digest, text).await?,
                 Write::Committed | Write::Close(_) => {}
             }
         }

@@ -11,6 +11,7 @@ mod table;
 mod time;
 mod votes;
 
+use self::votes::Paper;
 use crate::canonical::Hex32;
 use crate::dsse::PublicKey;
 use crate::fault::{self, Fault};
@@ -103,6 +104,28 @@ impl ListState {
         self.leaves.push(checked.leaf_hash());
         self.spent.insert(id, leaf);
         Ok(Accepted { leaf, command: id, events: step.events, repeated: false })
+    }
+
+    /// Whether a ballot would take a command as things stand, by the very rules that apply it; false where the command acts on no
+    /// ballot, and for a second vote in the place of one, which is kept and does not count. Changes nothing.
+    pub fn would_count(&self, checked: &Checked) -> bool {
+        let command = checked.command();
+        if command.federation() != self.genesis.federation()
+            || self.spent.contains_key(&command.id())
+            || self.authorize(checked).is_err()
+        {
+            return false;
+        }
+        match command {
+            Command::Vote(c) => self.may_vote(c).is_ok_and(|paper| paper == Paper::Counts),
+            Command::Withdraw(c) => self.may_withdraw(c).is_ok(),
+            Command::Acknowledge(c) => self.may_acknowledge(c).is_ok(),
+            Command::Hold(c) => self.may_hold(c).is_ok(),
+            Command::ExtendHold(c) => self.may_extend_hold(c).is_ok(),
+            Command::LiftHold(c) => self.may_lift_hold(c).is_ok(),
+            Command::Object(c) => self.may_object(c).is_ok(),
+            _ => false,
+        }
     }
 
     /// Adds a leaf to the public log, and to the history of the entry that it is about.

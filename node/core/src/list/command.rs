@@ -348,6 +348,14 @@ impl Command {
         }
     }
 
+    /// The salted digest of the text that lies beside it, where one does.
+    pub fn public_part(&self) -> Option<Hex32> {
+        match self {
+            Self::Table(c) => Some(c.public_part),
+            _ => None,
+        }
+    }
+
     /// Signs it with one key.
     pub fn sign(&self, key: &SigningKey) -> Envelope {
         Envelope::sign(self.payload_type(), self.to_payload(), key)

@@ -23,7 +23,7 @@ impl ListState {
         self.reschedule(ballot, before);
     }
 
-    pub(super) fn acknowledge(&mut self, command: &Acknowledge, step: &mut Step<'_>) -> Result<(), Refusal> {
+    pub(super) fn may_acknowledge(&self, command: &Acknowledge) -> Result<(), Refusal> {
         let silence = self.own_silence(command.ballot, command.member)?;
         if silence.acknowledged.contains_key(&command.member) {
             return Err(Refusal::Acknowledged(command.member));
@@ -31,6 +31,11 @@ impl ListState {
         if silence.notice_over {
             return Err(Refusal::NoticeOver(silence.notice_until));
         }
+        Ok(())
+    }
+
+    pub(super) fn acknowledge(&mut self, command: &Acknowledge, step: &mut Step<'_>) -> Result<(), Refusal> {
+        self.may_acknowledge(command)?;
         let acknowledgement = self.acknowledgement(step);
         self.change_silence(command.ballot, |silence| {
             silence.acknowledge(command.member, acknowledgement);
@@ -39,11 +44,16 @@ impl ListState {
         Ok(())
     }
 
-    pub(super) fn hold(&mut self, command: &Hold, step: &mut Step<'_>) -> Result<(), Refusal> {
+    pub(super) fn may_hold(&self, command: &Hold) -> Result<(), Refusal> {
         let silence = self.own_silence(command.ballot, command.member)?;
         if silence.holds.contains_key(&command.member) {
             return Err(Refusal::HoldSpent(command.member));
         }
+        Ok(())
+    }
+
+    pub(super) fn hold(&mut self, command: &Hold, step: &mut Step<'_>) -> Result<(), Refusal> {
+        self.may_hold(command)?;
         let (acknowledgement, now) = (self.acknowledgement(step), self.list_time);
         self.change_silence(command.ballot, |silence| {
             silence.acknowledge(command.member, acknowledgement);
@@ -53,7 +63,7 @@ impl ListState {
         Ok(())
     }
 
-    pub(super) fn extend_hold(&mut self, command: &ExtendHold, step: &mut Step<'_>) -> Result<(), Refusal> {
+    pub(super) fn may_extend_hold(&self, command: &ExtendHold) -> Result<(), Refusal> {
         let ExtendHold { ballot, member: by, holder, .. } = *command;
         let silence = self.own_silence(ballot, by)?;
         let hold = silence.holds.get(&holder).filter(|hold| hold.ended.is_none()).ok_or(Refusal::NoHold(holder))?;
@@ -63,9 +73,15 @@ impl ListState {
             hold if hold.extension_by.contains(&by) => Some("has consented to the extension already"),
             _ => None,
         };
-        if let Some(problem) = problem {
-            return Err(Refusal::Extension { by, problem });
+        match problem {
+            Some(problem) => Err(Refusal::Extension { by, problem }),
+            None => Ok(()),
         }
+    }
+
+    pub(super) fn extend_hold(&mut self, command: &ExtendHold, step: &mut Step<'_>) -> Result<(), Refusal> {
+        self.may_extend_hold(command)?;
+        let ExtendHold { ballot, member: by, holder, .. } = *command;
         let electorate = self.open_ballot(ballot)?.electorate.clone();
         let mut extended = false;
         self.change_silence(ballot, |silence| extended = silence.extend(holder, by, &electorate));
@@ -75,11 +91,16 @@ impl ListState {
         Ok(())
     }
 
-    pub(super) fn lift_hold(&mut self, command: &LiftHold, step: &mut Step<'_>) -> Result<(), Refusal> {
+    pub(super) fn may_lift_hold(&self, command: &LiftHold) -> Result<(), Refusal> {
         let silence = self.own_silence(command.ballot, command.member)?;
         if !silence.standing_holds().any(|(member, _)| member == command.member) {
             return Err(Refusal::NoHold(command.member));
         }
+        Ok(())
+    }
+
+    pub(super) fn lift_hold(&mut self, command: &LiftHold, step: &mut Step<'_>) -> Result<(), Refusal> {
+        self.may_lift_hold(command)?;
         let now = self.list_time;
         self.change_silence(command.ballot, |silence| {
             silence.end_hold(command.member, HoldEnd::Lifted, now);
@@ -88,8 +109,12 @@ impl ListState {
         Ok(())
     }
 
+    pub(super) fn may_object(&self, command: &Object) -> Result<(), Refusal> {
+        self.own_silence(command.ballot, command.member).map(drop)
+    }
+
     pub(super) fn object(&mut self, command: &Object, step: &mut Step<'_>) -> Result<(), Refusal> {
-        self.own_silence(command.ballot, command.member)?;
+        self.may_object(command)?;
         self.change_silence(command.ballot, |silence| silence.objection = Some(command.reason.clone()));
         let rejection = Rejection::Objection(command.member);
         self.close(command.ballot, BallotState::Rejected(rejection), step);

@@ -200,7 +200,14 @@ proptest! {
             });
             for attempt in made {
                 let before = history.snapshot();
+                let checked = crate::list::check_submission(federation.genesis.federation(), &attempt.submission);
+                let would_count = checked.is_ok_and(|checked| history.state.would_count(&checked));
                 let result = history.apply(&attempt.submission);
+                // What it says beforehand is what applying it then does.
+                let counted = attempt.command.ballot().is_some() && result.as_ref().is_ok_and(|done| {
+                    !done.repeated && !done.events.iter().any(|event| matches!(event, Event::Equivocated(..)))
+                });
+                prop_assert_eq!(would_count, counted, "{:?}: {:?}", attempt, result);
                 let repeats = accepted.iter().any(|a| a.submission.envelope == attempt.submission.envelope);
                 // A text that is wrong is refused even beside an envelope that was accepted before: an accepted one had
                 // the right text, and the same attempt has it again.
