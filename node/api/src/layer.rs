@@ -44,9 +44,15 @@ struct Shared {
     trust: SharedTrust,
     listener: Listener,
     max_calls: usize,
-    /// Calls at one time: each member has a share of its own, so that none can use up the others'. Grows as members come: the
-    /// roster bounds it.
-    calls: Mutex<BTreeMap<MemberId, Arc<Semaphore>>>,
+    /// Calls at one time: each member has a share of its own, so that none can use up the others'.
+    calls: Mutex<Shares>,
+}
+
+/// What each member may have, while this many share it.
+#[derive(Debug, Default)]
+struct Shares {
+    among: usize,
+    of_member: BTreeMap<MemberId, Arc<Semaphore>>,
 }
 
 impl AccessLayer {
@@ -219,7 +225,11 @@ impl Shared {
             Listener::Operator => 1,
         };
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let share = calls.entry(member).or_insert_with(|| {
+        if calls.among != callers {
+            // Shared out anew. What runs just now runs to its end.
+            *calls = Shares { among: callers, ..Shares::default() };
+        }
+        let share = calls.of_member.entry(member).or_insert_with(|| {
             let share = (self.max_calls / callers.max(1)).clamp(SHARE_MIN, Semaphore::MAX_PERMITS);
             Arc::new(Semaphore::new(share))
         });

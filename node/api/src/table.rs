@@ -197,6 +197,32 @@ mod tests {
         assert_eq!(declared, unique);
     }
 
+    /// The table in ARCHITECTURE.md is this one, row by row.
+    #[test]
+    fn the_document_has_the_same_table() {
+        let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../ARCHITECTURE.md")).unwrap();
+        let rows = document.lines().skip_while(|line| !line.starts_with("| RPC | listener |")).skip(2);
+        let written: Vec<Vec<String>> = rows
+            .take_while(|line| line.starts_with('|'))
+            .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect())
+            .collect();
+        let expected = RPCS.iter().map(|rpc| {
+            let roles: Vec<&str> = rpc.roles.iter().map(|role| role.as_str()).collect();
+            vec![
+                format!("{}{}", rpc.name, if rpc.by_the_needed { " ‡" } else { "" }),
+                rpc.listener.as_str().to_owned(),
+                if rpc.roles == EVERYBODY { "all five".to_owned() } else { roles.join(", ") },
+                match rpc.recording {
+                    Recording::EachCall => "each call".to_owned(),
+                    Recording::ByConnection => "by connection".to_owned(),
+                },
+                if rpc.reads_list { "current".to_owned() } else { String::new() },
+                format!("{} s", rpc.deadline_ms / 1_000),
+            ]
+        });
+        assert_eq!(written, expected.collect::<Vec<_>>());
+    }
+
     #[test]
     fn no_role_proposes_and_audits() {
         for rpc in RPCS {

@@ -30,6 +30,9 @@ pub enum ReplayError {
         /// Why.
         refusal: Refusal,
     },
+    /// The members decide by newer rules.
+    #[error("{0}")]
+    Rules(Refusal),
     /// It stands there twice, or some are missing.
     #[error(
         "consensus.db: command {leaf} is not where it must be: the file was damaged or edited, start this node anew"
@@ -66,5 +69,6 @@ pub(crate) async fn commands(genesis: &Arc<Genesis>, log: &LogStore) -> Result<L
             tracing::info!(commands, of = all, "replaying the command log");
         }
     }
+    list.ensure_known_rules().map_err(ReplayError::Rules)?;
     Ok(list)
 }

@@ -185,6 +185,8 @@ impl Applied {
         let Ok(mut list) = self.0.list.write() else {
             return Err(io::Error::other("applying a command failed before: restart this node"));
         };
+        // INVARIANT: what this software cannot follow it does not apply: it stops, and goes on once it is newer.
+        list.ensure_known_rules().map_err(io::Error::other)?;
         let mut outcomes = Vec::with_capacity(commands.len());
         let mut leaves = Vec::with_capacity(commands.len());
         for (log_id, command) in commands {
@@ -202,13 +204,7 @@ impl Applied {
             if decided.as_ref().is_ok_and(|accepted| !accepted.repeated) {
                 leaves.push(log_id.index);
             }
-            // INVARIANT: what this software cannot follow it does not apply: it stops, and goes on once it is newer.
-            if list.rules_version() > ListState::SUPPORTED_RULES {
-                let (found, known) = (list.rules_version(), ListState::SUPPORTED_RULES);
-                return Err(io::Error::other(format!(
-                    "the members raised the rules version to {found}, and this software follows {known}: install a newer one"
-                )));
-            }
+            list.ensure_known_rules().map_err(io::Error::other)?;
             outcomes.push(Outcome::Decided(decided));
         }
         let applied = commands.last().map_or(0, |(log_id, _)| log_id.index + 1);

@@ -229,10 +229,9 @@ impl Proof<'_> {
                 }
             }
             PublishedProcedure::ReverseSilence { days } => {
-                let fits = event
-                    .entry()
-                    .and_then(|id| self.list.get(id))
-                    .is_some_and(|entry| entry.proposer == decided.proposer || entry.all_measures_ended());
+                let fits = event.entry().and_then(|id| self.list.get(id)).is_some_and(|entry| {
+                    entry.proposer == decided.proposer || entry.all_measures_ended(decided.proposer)
+                });
                 let is_delisting = matches!(event, PublishedEvent::Delisted { .. });
                 if is_delisting && fits && *days == self.roster.reverse_silence_days {
                     Ok(())
@@ -247,7 +246,8 @@ impl Proof<'_> {
 fn check_text(text: Option<&ExportedText>, decided: &Decided, motion: &Motion) -> Result<(), String> {
     let Some(text) = text else {
         // Whether it may be missing shows at the end: only the text of what was annulled since may.
-        return if motion.has_subject() { Ok(()) } else { Err("its statement is missing".into()) };
+        let may_go = motion.has_subject() || matches!(motion, Motion::Merge { .. });
+        return if may_go { Ok(()) } else { Err("its statement is missing".into()) };
     };
     if public_part_digest(text.salt, text.text.as_bytes()) != decided.public_part {
         return Err("the text is not the one that was agreed".into());

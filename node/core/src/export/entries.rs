@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::edtf::PartialDate;
 use crate::export::ExportedText;
 use crate::genesis::Genesis;
-use crate::list::{Authority, BallotId, EntryId, Ground, Measure, Publication, PublishedEvent};
+use crate::list::{Authority, BallotId, EntryId, Ground, ListState, Measure, Publication, PublishedEvent, Refusal};
 use crate::member::MemberId;
 use crate::proposal::PublicPart;
 use crate::timestamp::Timestamp;
@@ -45,9 +45,10 @@ pub struct PublicEntry {
 }
 
 impl PublicEntry {
-    /// Whether it had measures and all have ended.
-    pub fn all_measures_ended(&self) -> bool {
-        !self.measures.is_empty() && self.measures.iter().all(|(_, _, ended)| ended.is_some())
+    /// As [`crate::list::Entry::all_measures_ended`].
+    pub fn all_measures_ended(&self, except: MemberId) -> bool {
+        let of_others = self.measures.iter().any(|(whose, _, _)| *whose != except);
+        of_others && self.measures.iter().all(|(_, _, ended)| ended.is_some())
     }
 }
 
@@ -56,6 +57,7 @@ impl PublicEntry {
 pub struct PublicList {
     entry_prefix: String,
     list_time: Timestamp,
+    rules_version: u32,
     numbers: BTreeMap<i16, u32>,
     ballots: BTreeSet<BallotId>,
     entries: BTreeMap<EntryId, PublicEntry>,
@@ -69,6 +71,7 @@ impl PublicList {
         Self {
             entry_prefix: genesis.document().entry_prefix.clone(),
             list_time: genesis.document().created,
+            rules_version: 1,
             numbers: BTreeMap::new(),
             ballots: BTreeSet::new(),
             entries: BTreeMap::new(),
@@ -92,6 +95,10 @@ impl PublicList {
     /// # Errors
     /// What does not follow.
     pub fn follow(&mut self, leaf: u64, publication: &Publication, text: Option<&ExportedText>) -> Result<(), String> {
+        if self.rules_version > ListState::SUPPORTED_RULES {
+            let (found, known) = (self.rules_version, ListState::SUPPORTED_RULES);
+            return Err(Refusal::RulesTooNew { found, known }.to_string());
+        }
         if publication.list_time < self.list_time {
             return Err(format!("it is dated {}, before {}", publication.list_time, self.list_time));
         }
@@ -134,6 +141,7 @@ impl PublicList {
                     .find(|(whose, attached, ended)| *whose == member && attached.id == *measure && ended.is_none());
                 attached.ok_or_else(|| format!("no measure {measure} of {member} is in force"))?.2 = Some(*ended);
             }
+            PublishedEvent::VersionRaised { version } => self.rules_version = *version,
             PublishedEvent::Reviewed { entry } => self.on_the_list(entry).map(drop)?,
             _ => {}
         }
@@ -141,8 +149,7 @@ impl PublicList {
             if let Some(entry) = self.entries.get_mut(id) {
                 entry.history.push((leaf, publication.clone()));
             }
-            let describes = matches!(publication.event, PublishedEvent::Listed { .. } | PublishedEvent::Amended { .. });
-            if describes && part.is_none() {
+            if publication.event.has_text_of_subject() && text.is_none() {
                 self.erased.push((leaf, id.clone()));
             }
         }

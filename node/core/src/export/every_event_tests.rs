@@ -39,15 +39,17 @@ const EVENTS: [&str; 16] = [
 
 static HISTORY: LazyLock<History> = LazyLock::new(history);
 
-fn rotate(history: &mut History, who: MemberId, next: &SigningKey) {
+/// Takes another decision key, or another node key.
+fn rotate(history: &mut History, who: MemberId, next: &SigningKey, is_decision: bool) {
     let serial = history.serial();
     let federation = history.federation.genesis.federation();
-    let say = Say::Rotate(Some(PublicKey(next.verifying_key())), None);
+    let key = Some(PublicKey(next.verifying_key()));
+    let say = if is_decision { Say::Rotate(key, None) } else { Say::Rotate(None, key) };
     let mut envelope = say.command(federation, command_id(serial), who).sign(&history.federation.keys(who).decision);
     envelope.add_signature(next);
     history.accept(&Submission { envelope: envelope.to_bytes(), public_text: None });
     if let Some(keys) = history.federation.keys.get_mut(&who) {
-        keys.decision = next.clone();
+        *(if is_decision { &mut keys.decision } else { &mut keys.node }) = next.clone();
     }
 }
 
@@ -82,7 +84,7 @@ fn history() -> History {
     // A vote that a rotation outlives.
     let amendment = history.motion(de, Motion::Amend { entry: second.clone(), proposal: proposal_id(de, 900) });
     history.vote(de, amendment, Choice::Yes);
-    rotate(&mut history, de, &MemberKeys::of(70).decision);
+    rotate(&mut history, de, &MemberKeys::of(70).decision, true);
     history.say_yes(amendment);
     history.say(ca, Say::Attach(first.clone(), measure("A")));
     history.say(ca, Say::End(first.clone(), "A".into()));
@@ -115,9 +117,10 @@ fn history() -> History {
     history.say_yes(open);
     history.decide(fr, Motion::Readmit { target: au });
     history.decide(fr, Motion::Expel { target: nz });
-    raise(&mut history, "2027-03-02T00:00:00Z");
     history.say(au, Say::Revoke(false, true));
+    rotate(&mut history, au, &MemberKeys::of(71).node, false);
     history.list(de);
+    raise(&mut history, "2027-03-02T00:00:00Z");
     history
 }
 
@@ -158,7 +161,10 @@ fn everything_that_is_published_is_proved_at_both_depths() {
     assert!(history.state.is_annulled(&first.id), "a redirect to what was annulled shows no text either");
     // A revoked key's cosignature is none.
     let with_au = ["FR", "DE", "AU"].map(member);
-    let error = verify(&history.export(Depth::Public, &with_au)).unwrap_err();
+    let au = member("AU");
+    let mut revoked = history.clone();
+    revoked.federation.keys.get_mut(&au).unwrap().node = Federation::with(4, |_| {}).keys(au).node.clone();
+    let error = verify(&revoked.export(Depth::Public, &with_au)).unwrap_err();
     assert_eq!(error, UnprovenExport::NotAgreed { log: "public", found: 2, needed: 3 });
 }
 
@@ -178,7 +184,7 @@ fn a_text_is_missing_only_where_it_was_annulled() {
         let evidence = HISTORY.state.evidence(*leaf).unwrap();
         evidence.tabling.is_none()
     });
-    assert_eq!(missing, alone.count() + 3, "two listings and an amendment were annulled");
+    assert_eq!(missing, alone.count() + 4, "two listings, an amendment and a merge were annulled");
 }
 
 /// The JSON with one of its values, the `n`-th, made another of its kind; and where that was.

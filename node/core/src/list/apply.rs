@@ -65,6 +65,7 @@ impl ListState {
             let (found, expected) = (command.federation(), self.genesis.federation());
             return Err(Refusal::OtherFederation { found, expected });
         }
+        self.ensure_known_rules()?;
         let id = command.id();
         if let Some(leaf) = self.spent.get(&id).copied().filter(|_| !fault::is(Fault::ApplyTwice)) {
             // INVARIANT: an id is spent once; handing in the very same envelope again answers what it did the first time.
@@ -104,6 +105,17 @@ impl ListState {
         self.leaves.push(checked.leaf_hash());
         self.spent.insert(id, leaf);
         Ok(Accepted { leaf, command: id, events: step.events, repeated: false })
+    }
+
+    /// Whether this software can follow the rules by which the members decide now.
+    ///
+    /// # Errors
+    /// They are newer than what it knows.
+    pub fn ensure_known_rules(&self) -> Result<(), Refusal> {
+        match (self.rules_version, Self::SUPPORTED_RULES) {
+            (found, known) if found > known => Err(Refusal::RulesTooNew { found, known }),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a ballot would take a command as things stand, by the very rules that apply it; false where the command acts on no

@@ -165,8 +165,9 @@ impl Entry {
         self.measures.iter().filter(|measure| measure.ended.is_none())
     }
 
-    /// Whether it had measures and all have ended.
-    pub fn all_measures_ended(&self) -> bool {
-        !self.measures.is_empty() && self.in_force().next().is_none()
+    /// Whether it had measures and all have ended; those of `except` do not count as had: nobody makes an entry ripe for delisting
+    /// by attaching a measure and ending it.
+    pub fn all_measures_ended(&self, except: MemberId) -> bool {
+        self.measures.iter().any(|measure| measure.member != except) && self.in_force().next().is_none()
     }
 }

@@ -281,4 +281,10 @@ impl PublishedEvent {
             _ => None,
         }
     }
+
+    /// Whether the text beside it says something of a subject: it is erased where the subject's entry is annulled. The text that
+    /// says why it was annulled stays.
+    pub fn has_text_of_subject(&self) -> bool {
+        matches!(self, Self::Listed { .. } | Self::Amended { .. } | Self::Merged { .. })
+    }
 }

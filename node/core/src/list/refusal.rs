@@ -28,6 +28,14 @@ pub enum Refusal {
         /// This one.
         expected: Hex32,
     },
+    /// The members decide by newer rules than this software knows.
+    #[error("the members raised the rules version to {found}, and this software follows {known}: install a newer one")]
+    RulesTooNew {
+        /// Theirs.
+        found: u32,
+        /// The latest that is known here.
+        known: u32,
+    },
     /// Not in the roster, or without a vote.
     #[error("{0} is not a voting member of this federation")]
     NotAMember(MemberId),
@@ -261,6 +269,7 @@ impl Refusal {
             Self::UnknownType(_) => "COMMAND_UNKNOWN",
             Self::Payload(_) => "PAYLOAD_INVALID",
             Self::OtherFederation { .. } => "OTHER_FEDERATION",
+            Self::RulesTooNew { .. } => "RULES_TOO_NEW",
             Self::NotAMember(_) => "NOT_A_MEMBER",
             Self::Signature { .. } => "SIGNATURE_INVALID",
             Self::PublicPart(_) => "PUBLIC_PART_INVALID",

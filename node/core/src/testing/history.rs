@@ -6,9 +6,7 @@ use crate::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::dsse::Envelope;
 use crate::export::{ExportedCommands, ExportedPublication, ExportedText, ListExport};
 use crate::genesis::Genesis;
-use crate::list::{
-    Accepted, Ballot, BallotId, Choice, EntryId, Event, ListState, Publication, PublishedEvent, Refusal, Submission,
-};
+use crate::list::{Accepted, Ballot, BallotId, Choice, EntryId, Event, ListState, Publication, Refusal, Submission};
 use crate::member::MemberId;
 use crate::merkle::MerkleLog;
 use crate::testing::{Federation, Snapshot};
@@ -165,7 +163,7 @@ impl History {
         });
         let annulled = |id| self.state.is_annulled(id);
         let publication = Publication::from_bytes(bytes).expect("a publication");
-        let describes = matches!(publication.event, PublishedEvent::Listed { .. } | PublishedEvent::Amended { .. });
+        let describes = publication.event.has_text_of_subject();
         let text = text.filter(|_| !(describes && publication.event.entry().is_some_and(annulled)));
         ExportedPublication {
             leaf: String::from_utf8(bytes.to_vec()).expect("JSON"),

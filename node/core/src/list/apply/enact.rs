@@ -1,5 +1,6 @@
 //! Carrying out what was adopted, and publishing it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::calendar::months_after;
@@ -138,15 +139,14 @@ impl ListState {
         found
     }
 
-    /// The digests of every text that described an entry's subject, those of the entries merged into it among them.
-    fn texts_of(&self, id: &EntryId) -> Vec<crate::canonical::Hex32> {
+    /// The digests of every text that described an entry's subject, those of the entries merged into it among them, and why they
+    /// were merged.
+    fn texts_of(&self, id: &EntryId) -> BTreeSet<crate::canonical::Hex32> {
         let histories = self.merged_into(id).into_iter().filter_map(|id| self.entries.get(id));
         let publications = histories.flat_map(|entry| &entry.history).filter_map(|leaf| self.publication(*leaf));
         let read = publications.filter_map(|bytes| Publication::from_bytes(bytes).ok());
         read.filter_map(|publication| match (publication.event, publication.by) {
-            (PublishedEvent::Listed { .. } | PublishedEvent::Amended { .. }, Authority::Ballot(decided)) => {
-                Some(decided.public_part)
-            }
+            (event, Authority::Ballot(decided)) if event.has_text_of_subject() => Some(decided.public_part),
             _ => None,
         })
         .collect()
@@ -193,8 +193,9 @@ impl ListState {
     }
 
     fn replace_keys(&mut self, ballot: &Ballot, target: MemberId, keys: &ReplacedKeys, step: &mut Step<'_>) {
-        // What was attested with a lost key counts no more.
+        // What was attested with a lost key counts no more, and whoever lost its keys could not object either.
         self.attested.remove(&target);
+        self.fall_silent(target);
         let Some(standing) = self.roster.members.get_mut(&target) else { return };
         let row = RosterMember {
             decision_key: keys.decision_key,

@@ -89,9 +89,10 @@ impl ListState {
         }
     }
 
-    /// Whether reverse silence delists an entry: at its proposer's motion, or once every measure has ended.
+    /// Whether reverse silence delists an entry at a member's motion: its proposer's, or anybody's once every measure has ended and
+    /// another member had one.
     pub(super) fn is_for_reverse_silence(&self, entry: &EntryId, member: MemberId) -> bool {
-        self.entries.get(entry).is_some_and(|entry| entry.proposer == member || entry.all_measures_ended())
+        self.entries.get(entry).is_some_and(|entry| entry.proposer == member || entry.all_measures_ended(member))
     }
 
     pub(super) fn acknowledgement(&self, step: &Step<'_>) -> Acknowledged {

@@ -78,7 +78,7 @@ pub(super) struct Entry {
     pub(super) ballot: BallotId,
     pub(super) proposer: MemberId,
     pub(super) text: Hex32,
-    /// Of the listing and of every amendment.
+    /// Of the listing, of every amendment, and of the merge that made it a redirect.
     texts: Vec<Hex32>,
     pub(super) gone: bool,
     pub(super) into: Option<EntryId>,
@@ -387,7 +387,8 @@ impl World {
     fn is_for_reverse(&self, motion: &Motion, by: MemberId) -> bool {
         let Motion::Delist { entry, .. } = motion else { return false };
         self.entry(entry).is_some_and(|entry| {
-            let ended = !entry.measures.is_empty() && entry.measures.iter().all(|(_, _, ended)| *ended);
+            let had = entry.measures.iter().any(|(whose, _, _)| *whose != by);
+            let ended = had && entry.measures.iter().all(|(_, _, ended)| *ended);
             entry.proposer == by || ended
         })
     }
@@ -615,6 +616,7 @@ impl World {
             Motion::Merge { entry, into } => {
                 let gone = self.entry_mut(entry);
                 gone.gone = true;
+                gone.texts.push(ballot.text);
                 gone.into = Some(into.clone());
                 let measures = std::mem::take(&mut gone.measures);
                 self.entry_mut(into).measures.extend(measures);
