@@ -8,6 +8,7 @@ mod measure;
 mod process;
 mod reference;
 mod report;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -28,11 +29,13 @@ enum Bench {
     /// Three node processes over mutual TLS with disks synced: signed commands committed a second
     ///
     /// A case is the number of clients: 1, 16, 64, 256.
-    ListCommit(Options),
+    ListCommit(list_commit::CommitOptions),
     /// list-commit beside etcd's puts, by turns in one run; without etcd, list-commit alone
     ///
     /// A case is the number of clients: 1, 16, 64, 256. Needs an `etcd` to run, as Debian's package etcd-server has it.
     CompareEtcd(Options),
+    /// How soon a decision is seen by whoever watches the list on another node, beside etcd's watch by turns
+    Watch(Options),
     /// Thousands of entries listed the real way: commits over the growth, start-up, an empty node's start, memory, disk
     ///
     /// A case is the number of entries: 10000, 100000. Rows say what each tenth of the growth was like, then what it takes to
@@ -69,13 +72,17 @@ pub fn main_with(arguments: Vec<OsString>) -> ExitCode {
         Err(error) => return failed(&error.to_string()),
     };
     let (options, measured) = match line.bench {
-        Bench::ListCommit(options) => {
-            let rows = runtime.block_on(list_commit::run(&options));
-            (options, rows.map(|rows| (rows, Vec::new())))
+        Bench::ListCommit(commit) => {
+            let rows = runtime.block_on(list_commit::run(&commit));
+            (commit.options, rows.map(|rows| (rows, Vec::new())))
         }
         Bench::ListGrow(grow) => {
             let rows = runtime.block_on(list_grow::run(&grow));
             (grow.options, rows.map(|rows| (rows, Vec::new())))
+        }
+        Bench::Watch(options) => {
+            let measured = runtime.block_on(watch::run(&options));
+            (options, measured)
         }
         Bench::CompareEtcd(options) => {
             let measured = runtime.block_on(compare_etcd::run(&options));

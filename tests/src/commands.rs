@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use comity_cli::demo::federation::Federation;
 use comity_core::canonical::Hex32;
-use comity_core::list::{AttestTime, BallotId, Choice, Command, CommandId, ListState, Motion, PublicText, Table, Vote};
-use comity_core::{MemberId, RecordId, RecordKind, Timestamp};
+use comity_core::dsse::PublicKey;
+use comity_core::list::{
+    AttestTime, BallotId, Choice, Command, CommandId, EnrollPerson, ListState, Motion, PublicText, RequireSignatures,
+    Table, Vote,
+};
+use comity_core::{MemberId, RecordId, RecordKind, Role, Timestamp};
 use comity_identity::{SigningKeyError, SigningKeyFile};
 use comity_proto::v1;
 use ed25519_dalek::SigningKey;
@@ -33,8 +37,16 @@ pub struct Signed {
 }
 
 impl Signed {
-    fn new(command: &Command, key: &SigningKey, ballot: BallotId, text: Option<PublicText>) -> Self {
-        Self { id: command.id(), ballot, envelope: command.sign(key).to_bytes(), text }
+    fn new(
+        command: &Command,
+        key: &SigningKey,
+        others: &[SigningKey],
+        ballot: BallotId,
+        text: Option<PublicText>,
+    ) -> Self {
+        let mut envelope = command.sign(key);
+        others.iter().for_each(|other| envelope.add_signature(other));
+        Self { id: command.id(), ballot, envelope: envelope.to_bytes(), text }
     }
 
     /// As it is handed in.
@@ -48,8 +60,17 @@ impl Signed {
 #[derive(Debug, Clone)]
 pub struct Authors {
     federation: Hex32,
-    members: Vec<(MemberId, SigningKey)>,
+    members: Vec<Author>,
     public_part: Vec<u8>,
+}
+
+/// One member's keys.
+#[derive(Debug, Clone)]
+struct Author {
+    member: MemberId,
+    decision: SigningKey,
+    /// Of the people who sign, too.
+    people: Vec<SigningKey>,
 }
 
 impl Authors {
@@ -61,9 +82,43 @@ impl Authors {
         let mut members = Vec::new();
         for seat in &federation.seats {
             let key = SigningKeyFile::load(&seat.folder.join("signing-decision.key"))?;
-            members.push((seat.member, key.signing_key().clone()));
+            members.push(Author { member: seat.member, decision: key.signing_key().clone(), people: Vec::new() });
         }
         Ok(Self { federation: federation.genesis.federation(), members, public_part: public_part() })
+    }
+
+    /// Every member enrols two people and requires their signatures from then on, with which all commands are made.
+    ///
+    /// # Errors
+    /// A command is not taken in time.
+    pub async fn require_people(&mut self, federation: &Federation) -> Result<(), Problem> {
+        let mut dice = Dice::fresh()?;
+        let genesis = self.federation;
+        for Author { member, decision, people } in &mut self.members {
+            let member = *member;
+            for (person, role) in [("desk-1", Role::Operator), ("desk-2", Role::Approver)] {
+                let key = SigningKey::from_bytes(&dice.bytes());
+                let command = Command::EnrollPerson(EnrollPerson {
+                    federation: genesis,
+                    command_id: CommandId::new(dice.bytes()),
+                    member,
+                    person: person.parse()?,
+                    role,
+                    key: PublicKey(key.verifying_key()),
+                });
+                let own = std::slice::from_ref(&key);
+                commit(federation, &Signed::new(&command, decision, own, Hex32([0; 32]), None)).await?;
+                people.push(key);
+            }
+            let command = Command::RequireSignatures(RequireSignatures {
+                federation: genesis,
+                command_id: CommandId::new(dice.bytes()),
+                member,
+                required: true,
+            });
+            commit(federation, &Signed::new(&command, decision, people, Hex32([0; 32]), None)).await?;
+        }
+        Ok(())
     }
 
     /// How many.
@@ -73,16 +128,16 @@ impl Authors {
 
     /// The `n`-th member, counted round and round.
     pub fn member(&self, n: usize) -> Option<MemberId> {
-        self.author(n).map(|(member, _)| *member)
+        self.author(n).map(|author| author.member)
     }
 
-    fn author(&self, n: usize) -> Option<&(MemberId, SigningKey)> {
+    fn author(&self, n: usize) -> Option<&Author> {
         self.members.get(n.checked_rem(self.members.len())?)
     }
 
     /// The `n`-th member lays an invented proposal before the members.
     pub fn table(&self, n: usize, dice: &mut Dice) -> Option<Signed> {
-        let (member, key) = self.author(n)?;
+        let Author { member, decision, people } = self.author(n)?;
         let text = PublicText { salt: Hex32(dice.bytes()), bytes: self.public_part.clone() };
         let command = Command::Table(Table {
             federation: self.federation,
@@ -93,12 +148,12 @@ impl Authors {
             commitments: vec![Hex32(dice.bytes()), Hex32(dice.bytes())],
         });
         let ballot = Hex32(comity_core::sha256(&command.to_payload()));
-        Some(Signed::new(&command, key, ballot, Some(text)))
+        Some(Signed::new(&command, decision, people, ballot, Some(text)))
     }
 
     /// The `n`-th member votes.
     pub fn vote(&self, n: usize, ballot: BallotId, choice: Choice, dice: &mut Dice) -> Option<Signed> {
-        let (member, key) = self.author(n)?;
+        let Author { member, decision, people } = self.author(n)?;
         let command = Command::Vote(Vote {
             federation: self.federation,
             command_id: CommandId::new(dice.bytes()),
@@ -108,7 +163,7 @@ impl Authors {
             replaces: None,
             reason: None,
         });
-        Some(Signed::new(&command, key, ballot, None))
+        Some(Signed::new(&command, decision, people, ballot, None))
     }
 }
 
@@ -127,7 +182,7 @@ pub async fn pass_time(federation: &Federation, time: Timestamp) -> Result<(), P
             time,
             supports: ListState::SUPPORTED_RULES,
         });
-        let signed = Signed::new(&command, key.signing_key(), Hex32([0; 32]), None);
+        let signed = Signed::new(&command, key.signing_key(), &[], Hex32([0; 32]), None);
         commit(federation, &signed).await?;
     }
     Ok(())

@@ -6,8 +6,8 @@ use comity_cli::demo::federation::{Federation, Seat};
 use comity_core::Role;
 use comity_proto::v1;
 use comity_proto::v1::list_service_client::ListServiceClient;
-use tonic::Status;
 use tonic::transport::Channel;
+use tonic::{Status, Streaming};
 
 use crate::Problem;
 use crate::federation::{certificate, dial_lazily};
@@ -41,6 +41,15 @@ impl Reader {
         let mut list = self.list.clone();
         let answer = tokio::time::timeout(PATIENCE, list.get_list_status(v1::GetListStatusRequest {})).await;
         Ok(answer.map_err(|_| Status::deadline_exceeded("no answer in time"))??.into_inner())
+    }
+
+    /// The public log from a leaf on, and what is added to it.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn watch(&self, from: u64, agreed_only: bool) -> Result<Streaming<v1::WatchListResponse>, Status> {
+        let request = v1::WatchListRequest { from, agreed_only };
+        Ok(self.list.clone().watch_list(request).await?.into_inner())
     }
 
     /// The agreed list with the whole command log, as a file.

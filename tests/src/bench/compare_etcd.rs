@@ -12,7 +12,7 @@ use tonic::transport::Channel;
 use super::etcd::api::PutRequest;
 use super::etcd::api::kv_client::KvClient;
 use super::etcd::{self, Cluster};
-use super::list_commit::{CONNECTIONS, TestBed, WARM_UP, cases};
+use super::list_commit::{CONNECTIONS, CommitOptions, TestBed, WARM_UP, cases};
 use super::measure::{Taken, Window};
 use super::report::{Row, note};
 use super::{Options, reference};
@@ -31,13 +31,16 @@ pub(super) async fn run(options: &Options) -> Result<(Vec<Row>, Vec<String>), Pr
     let Some(version) = etcd::version()? else {
         let skipped = "etcd was skipped: no `etcd` is installed (Debian: apt-get install etcd-server)";
         note(skipped);
-        return Ok((super::list_commit::run(options).await?, vec![skipped.to_owned()]));
+        return Ok((
+            super::list_commit::run(&CommitOptions { options: options.clone(), people: false }).await?,
+            vec![skipped.to_owned()],
+        ));
     };
     let mut rows = if options.case.is_none() { reference::rows()? } else { Vec::new() };
     let mut lines = vec![version.clone()];
     for clients in cases(options)? {
         note(&format!("compare-etcd: {clients} clients, {} s of each, {version}", options.seconds));
-        let comity = TestBed::start().await?;
+        let comity = TestBed::start(false).await?;
         let measured = pair(&comity, clients, Duration::from_secs(options.seconds)).await;
         comity.shut_down().await;
         let (ours, theirs) = measured?;

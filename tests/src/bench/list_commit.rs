@@ -19,6 +19,7 @@ use crate::Problem;
 use crate::commands::{Authors, Signed};
 use crate::door::{Answer, Door, leader};
 use crate::federation::{lay_out, plan};
+use crate::reader::Reader;
 use crate::seed::Dice;
 
 const MEMBERS: [&str; 3] = ["FR", "DE", "CA"];
@@ -31,15 +32,26 @@ pub(super) const WARM_UP: Duration = Duration::from_secs(2);
 /// Longer than a leader allows itself.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What this benchmark takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct CommitOptions {
+    #[command(flatten)]
+    pub(super) options: Options,
+    /// Every member requires its people's signatures: each command then carries three
+    #[arg(long)]
+    pub(super) people: bool,
+}
+
 /// Runs the cases, each on a federation of its own.
-pub(super) async fn run(options: &Options) -> Result<Vec<Row>, Problem> {
+pub(super) async fn run(CommitOptions { options, people }: &CommitOptions) -> Result<Vec<Row>, Problem> {
     // One case alone is one row alone.
     let mut rows = if options.case.is_none() { reference::rows()? } else { Vec::new() };
     for clients in cases(options)? {
         note(&format!("list-commit: {clients} clients for {} s", options.seconds));
-        let federation = TestBed::start().await?;
+        let federation = TestBed::start(*people).await?;
         let taken = federation.take(clients, WARM_UP, Duration::from_secs(options.seconds)).await;
-        let row = taken.map(|taken| taken.row("list-commit", clients.to_string(), &federation.nodes()));
+        let bench = if *people { "list-commit people" } else { "list-commit" };
+        let row = taken.map(|taken| taken.row(bench, clients.to_string(), &federation.nodes()));
         federation.shut_down().await;
         rows.push(row?);
     }
@@ -62,14 +74,18 @@ pub(super) struct TestBed {
 }
 
 impl TestBed {
-    /// Three nodes as ministries would run them: every setting at its default.
-    pub(super) async fn start() -> Result<Self, Problem> {
+    /// Three nodes as ministries would run them: every setting at its default. Where `people` sign, too, each command carries the
+    /// signatures of two besides its member's.
+    pub(super) async fn start(people: bool) -> Result<Self, Problem> {
         let folder = tempfile::tempdir()?;
         let plan = Plan { settings: String::new(), ..plan(&MEMBERS, "quorum(2/3)")? };
         let mut federation = lay_out(folder.path(), &plan, std::env::current_exe()?)?;
         federation.start(Duration::from_secs(60)).await?;
         let leader = leader(&federation).await?;
-        let authors = Authors::of(&federation)?;
+        let mut authors = Authors::of(&federation)?;
+        if people {
+            authors.require_people(&federation).await?;
+        }
         let mut clerks = Vec::new();
         for _ in 0..CONNECTIONS {
             clerks.push(Arc::new(Clerk { authors: authors.clone(), door: Door::to(&federation, leader)? }));
@@ -80,6 +96,18 @@ impl TestBed {
     /// The node processes.
     pub(super) fn nodes(&self) -> Vec<Watched> {
         Watched::nodes(&self.federation)
+    }
+
+    /// One of the ways to the leader.
+    pub(super) fn clerk(&self) -> Result<Arc<Clerk>, Problem> {
+        Ok(Arc::clone(self.clerks.first().ok_or("no clerks")?))
+    }
+
+    /// Whoever reads at a node that does not lead.
+    pub(super) fn follower(&self) -> Result<Reader, Problem> {
+        let leader = self.clerk()?.door.member;
+        let seat = self.federation.seats.iter().find(|seat| seat.member != leader).ok_or("a federation of one")?;
+        Reader::at(&self.federation, seat)
     }
 
     /// Lets so many clients go round, and measures them.
@@ -98,8 +126,8 @@ impl TestBed {
 }
 
 /// Whoever writes and hands in over one connection.
-struct Clerk {
-    authors: Authors,
+pub(super) struct Clerk {
+    pub(super) authors: Authors,
     door: Door,
 }
 
@@ -123,8 +151,14 @@ async fn circle(clerk: Arc<Clerk>, client: usize, window: Window) -> Result<Vec<
 
 async fn hand_in(clerk: &Clerk, command: Signed, window: Window) -> Result<Option<u64>, Problem> {
     let begin = Instant::now();
-    match clerk.door.hand_in(&command, PATIENCE).await? {
-        Answer::Committed => Ok(window.latency_us(begin)),
+    hand_in_now(clerk, &command).await?;
+    Ok(window.latency_us(begin))
+}
+
+/// Hands a command in and waits until it is committed.
+pub(super) async fn hand_in_now(clerk: &Clerk, command: &Signed) -> Result<(), Problem> {
+    match clerk.door.hand_in(command, PATIENCE).await? {
+        Answer::Committed => Ok(()),
         Answer::NotLeader(_) => Err("the leader changed during the measurement".into()),
     }
 }

@@ -78,6 +78,13 @@ impl Taken {
         Ok(Self { latencies_us, cpu_seconds: cpu_seconds_of(nodes) - before, length: begin.elapsed() })
     }
 
+    /// Operations that came one after the other, with other things in between: they took as long as they took, and what the nodes
+    /// used for them alone cannot be told.
+    pub(super) fn one_by_one(latencies_us: Vec<u64>) -> Self {
+        let length = Duration::from_micros(latencies_us.iter().sum());
+        Self { latencies_us, cpu_seconds: 0.0, length }
+    }
+
     /// Adds what was measured at another time.
     pub(super) fn add(&mut self, other: Self) {
         self.latencies_us.extend(other.latencies_us);
