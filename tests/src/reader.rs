@@ -6,8 +6,9 @@ use comity_cli::demo::federation::{Federation, Seat};
 use comity_core::Role;
 use comity_proto::v1;
 use comity_proto::v1::list_service_client::ListServiceClient;
+use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
 use crate::Problem;
 use crate::federation::{certificate, dial_lazily};
@@ -40,6 +41,18 @@ impl Reader {
     pub async fn status(&self) -> Result<v1::ListStatus, Status> {
         let mut list = self.list.clone();
         let answer = tokio::time::timeout(PATIENCE, list.get_list_status(v1::GetListStatusRequest {})).await;
+        Ok(answer.map_err(|_| Status::deadline_exceeded("no answer in time"))??.into_inner())
+    }
+
+    /// How the list stands as far as the node knows, whether or not it has caught up.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn known_status(&self) -> Result<v1::ListStatus, Status> {
+        let mut request = Request::new(v1::GetListStatusRequest {});
+        request.metadata_mut().insert("comity-read", MetadataValue::from_static("stale"));
+        let mut list = self.list.clone();
+        let answer = tokio::time::timeout(PATIENCE, list.get_list_status(request)).await;
         Ok(answer.map_err(|_| Status::deadline_exceeded("no answer in time"))??.into_inner())
     }
 

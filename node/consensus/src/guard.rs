@@ -179,13 +179,8 @@ impl Guard {
         });
         let keys = self.applied.keys();
         verify::all(&keys, commands).await;
-        let committed: Vec<Command> = self.committed_among(request);
-        for entry in &mut request.entries {
-            if let EntryPayload::Normal(command) = &mut entry.payload
-                && let Some(repeated) = self.without_its_text(command, &committed, &keys)
-            {
-                *command = repeated;
-            }
+        self.take_repetitions(request, &keys).await?;
+        for entry in &request.entries {
             match &entry.payload {
                 EntryPayload::Blank => {}
                 // Held against the roster once what comes before it is applied.
@@ -222,28 +217,55 @@ impl Guard {
         if fits { Ok(()) } else { Err(Turned::OtherMembership(from.member)) }
     }
 
-    /// Commands in a message that are committed where it comes from, as its sender says, and have no text any more.
-    fn committed_among(&self, request: &AppendRequest) -> Vec<Command> {
-        let Some(commit) = request.leader_commit.as_ref() else { return Vec::new() };
-        let settled = |entry: &Entry| match &entry.payload {
-            EntryPayload::Normal(command) if entry.log_id.index <= commit.index && !command.has_text() => {
-                Some(command.clone())
+    /// Commands that came without the text that they need, and are to be taken all the same: what is in the log once more after
+    /// its text was erased. Such a command is a leaf here already, or stands earlier in this node's log or in the message, where
+    /// it was held against its text or is committed, as the sender says. Applying it changes nothing; were the sender to lie, only
+    /// its text would be missing, and the others are asked for that (`texts`).
+    async fn take_repetitions(&self, request: &mut AppendRequest, keys: &Keys) -> Result<(), Turned> {
+        let mut bare: Vec<(usize, Command)> = Vec::new();
+        for (at, entry) in request.entries.iter().enumerate() {
+            if let EntryPayload::Normal(command) = &entry.payload
+                && !command.has_text()
+                && command.check(keys).is_err()
+            {
+                let repeated = command.without_text();
+                if repeated.check(keys).is_ok() {
+                    bare.push((at, repeated));
+                }
             }
-            _ => None,
-        };
-        request.entries.iter().filter_map(settled).collect()
+        }
+        if bare.is_empty() {
+            return Ok(());
+        }
+        let first = request.entries.first().map_or(0, |entry| entry.log_id.index);
+        let in_log = self.among_unapplied(&bare, first).await?;
+        for (at, repeated) in bare {
+            let is_same =
+                |entry: &Entry| matches!(&entry.payload, EntryPayload::Normal(command) if *command == repeated);
+            let known = in_log.contains(&repeated.leaf_hash())
+                || request.entries.iter().take(at).any(is_same)
+                || repeated.check(keys).is_ok_and(|checked| self.applied.holds(checked));
+            if known && let Some(entry) = request.entries.get_mut(at) {
+                entry.payload = EntryPayload::Normal(repeated);
+            }
+        }
+        Ok(())
     }
 
-    /// A command that came without the text that it needs, to be taken all the same: because it is a leaf here already, or stands
-    /// further up in the message among what the sender says is committed, so that applying it once more changes nothing. Were that
-    /// a lie, only its text would be missing, and the others are asked for that (`texts`).
-    fn without_its_text(&self, command: &Command, committed: &[Command], keys: &Keys) -> Option<Command> {
-        if command.has_text() || command.check(keys).is_ok() {
-            return None;
+    /// Those of the commands that stand in this node's log before `end` and are not applied yet.
+    async fn among_unapplied(&self, wanted: &[(usize, Command)], end: u64) -> Result<BTreeSet<Hex32>, Turned> {
+        let wanted: BTreeSet<Hex32> = wanted.iter().map(|(_, command)| command.leaf_hash()).collect();
+        let (mut found, mut next) = (BTreeSet::new(), self.applied.position().borrow().applied);
+        while next < end {
+            let entries = self.log.entries(next, end, crate::wire::BATCH_MAX_BYTES).await.map_err(Turned::Log)?;
+            let Some(last) = entries.last() else { break };
+            next = last.log_id.index + 1;
+            found.extend(entries.iter().filter_map(|entry| match &entry.payload {
+                EntryPayload::Normal(command) => Some(command.leaf_hash()).filter(|hash| wanted.contains(hash)),
+                EntryPayload::Blank | EntryPayload::Membership(_) => None,
+            }));
         }
-        let repeated = command.without_text();
-        let known = |checked| self.applied.holds(checked) || committed.contains(command);
-        repeated.check(keys).is_ok_and(known).then_some(repeated)
+        Ok(found)
     }
 
     /// What can be told of a snapshot before any of it is pulled. `committed` is openraft's own.

@@ -67,7 +67,8 @@ async fn attest(world: &Shared, machine: usize, consensus: &Consensus) {
 
 /// Not past a deadline for which a command is known that the log lacks, as members' nodes do it.
 fn in_time(list: &ListState, pending: &[PendingCommand], now: Timestamp) -> Timestamp {
-    let ballots = pending.iter().filter_map(|command| list.ballot(&command.checked.command().ballot()?));
+    let counting = pending.iter().filter(|command| list.would_count(&command.checked));
+    let ballots = counting.filter_map(|command| list.ballot(&command.checked.command().ballot()?));
     let due = ballots.filter_map(|ballot| ballot.due()).filter(|due| *due <= now).min();
     let before = due.and_then(|due| Timestamp::from_micros(due.as_micros() - 1_000_000));
     before.unwrap_or(now)

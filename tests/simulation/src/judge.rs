@@ -137,7 +137,8 @@ impl Judge {
     fn is_for_reverse(&self, motion: &Motion, by: MemberId) -> bool {
         let Motion::Delist { entry, .. } = motion else { return false };
         self.entry(entry).is_some_and(|entry| {
-            let ended = !entry.measures.is_empty() && entry.measures.iter().all(|(_, _, ended)| *ended);
+            let had = entry.measures.iter().any(|(whose, _, _)| *whose != by);
+            let ended = had && entry.measures.iter().all(|(_, _, ended)| *ended);
             entry.proposer == by || ended
         })
     }
@@ -255,10 +256,7 @@ impl Judge {
                     person.attested = None;
                 }
                 if c.decision {
-                    // It can neither hold nor object any more: its silence says nothing.
-                    for ballot in self.ballots.iter_mut().filter(|ballot| ballot.is_open()) {
-                        ballot.present.retain(|(member, _)| *member != by);
-                    }
+                    self.fall_silent(by);
                 }
                 self.publish(Authority::Member(by));
             }
@@ -368,6 +366,7 @@ impl Judge {
                 let gone = self.entry_mut(entry);
                 gone.gone = true;
                 gone.into = Some(into.clone());
+                gone.texts.push(ballot.text);
                 let measures = std::mem::take(&mut gone.measures);
                 self.entry_mut(into).measures.extend(measures);
             }
@@ -389,9 +388,17 @@ impl Judge {
                 (person.decision_revoked, person.node_revoked, person.personal) = (false, false, false);
                 person.attested = None;
                 person.clerks.clear();
+                self.fall_silent(*target);
             }
             Motion::ChangeRule { kind, rule } => self.rules.set(*kind, *rule),
             Motion::RaiseVersion { .. } => {}
+        }
+    }
+
+    /// It can neither hold nor object: its silence says nothing.
+    fn fall_silent(&mut self, member: MemberId) {
+        for ballot in self.ballots.iter_mut().filter(|ballot| ballot.is_open()) {
+            ballot.present.retain(|(present, _)| *present != member);
         }
     }
 

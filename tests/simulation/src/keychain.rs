@@ -76,7 +76,8 @@ fn clerks(standing: &Standing) -> Vec<PublicKey> {
     standing.enrolled().filter(|person| names.insert(&person.name)).map(|person| person.key).collect()
 }
 
-/// Whether a member can still decide anything.
+/// Whether a member can still decide, and say that time has passed.
 pub(crate) fn is_able(list: &ListState, member: MemberId) -> bool {
-    list.roster().get(member).is_some_and(|standing| standing.is_voter() && !standing.decision_revoked)
+    let has_keys = |standing: &Standing| !standing.decision_revoked && !standing.node_revoked;
+    list.roster().get(member).is_some_and(|standing| standing.is_voter() && has_keys(standing))
 }

@@ -1,4 +1,4 @@
-//! What goes wrong: machines crash, links are cut or stall, in one direction or both.
+//! What goes wrong: machines crash, one or several at a time, links are cut or stall, in one direction or both.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -52,7 +52,12 @@ impl Nemesis {
         self.next = now + Duration::from_millis(self.dice.between(100, self.calm_max_ms));
         let machines = world.borrow().machines.len();
         let any = self.dice.between(0, machines as u64 - 1) as usize;
-        match self.dice.between(0, 9) {
+        match self.dice.between(0, 11) {
+            // Several at one time, as where a power cut or a bad update takes them.
+            10 | 11 => {
+                let struck: Vec<usize> = (0..machines).filter(|_| self.dice.percent(65)).collect();
+                struck.into_iter().for_each(|machine| self.crash(sim, world, machine));
+            }
             0..3 => self.crash(sim, world, any),
             // The one that leads, where one does.
             3 => {

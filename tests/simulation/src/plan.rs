@@ -58,12 +58,14 @@ impl Plan {
     /// What this seed decides for so many voting members.
     pub fn new(seed: u64, voters: usize) -> Self {
         let mut dice = Dice::new(seed, "plan");
+        // Now and then everything goes wrong at once, on slow disks.
+        let rough = voters <= MANY && dice.percent(25);
         let habits = Habits {
-            sync_max_ms: dice.between(1, 25),
-            dies_once_in: *dice.pick(&[0, 100, 300, 1_000]).unwrap_or(&0),
+            sync_max_ms: if rough { dice.between(20, 120) } else { dice.between(1, 25) },
+            dies_once_in: *dice.pick::<u64>(if rough { &[20, 60] } else { &[0, 100, 300, 1_000] }).unwrap_or(&0),
             lost_per_mille: *dice.pick(&[0, 5, 20, 80]).unwrap_or(&0),
             latency_max_ms: dice.between(2, 120),
-            calm_max_ms: dice.between(800, 4_000),
+            calm_max_ms: if rough { dice.between(200, 900) } else { dice.between(800, 4_000) },
             skew_max_s: dice.between(0, 3_600 * 48),
             liar: dice.percent(70),
             politics: voters <= MANY && dice.percent(75),

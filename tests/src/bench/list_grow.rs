@@ -192,7 +192,7 @@ async fn start(federation: &mut Federation, seat: usize, commands: u64, case: St
     federation.spawn(seat)?;
     federation.wait_serving(seat, START_PATIENCE).await?;
     let reader = Reader::at(federation, federation.seats.get(seat).ok_or("no seat")?)?;
-    while reader.status().await?.commands < commands {
+    while reader.known_status().await?.commands < commands {
         if begin.elapsed() > START_PATIENCE {
             return Err(format!("{} does not hold {commands} commands", reader.member).into());
         }

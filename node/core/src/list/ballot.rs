@@ -1,7 +1,10 @@
 //! Ballots: the coalition's decisions, open and closed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
+
+use litemap::LiteMap;
 
 use crate::canonical::Hex32;
 use crate::fault::{self, Fault};
@@ -126,7 +129,7 @@ pub struct Ballot {
     /// The salted digest of the text that was tabled.
     pub public_part: Hex32,
     /// Who decides: the voters at tabling without those suspended or expelled since.
-    pub electorate: BTreeSet<MemberId>,
+    pub electorate: Arc<BTreeSet<MemberId>>,
     /// How it is decided, fixed at tabling.
     pub procedure: Procedure,
     /// When, in list time.
@@ -135,8 +138,8 @@ pub struct Ballot {
     pub leaf: u64,
     /// The leaf hash by which it is published.
     pub public_hash: Hex32,
-    /// The votes that stand.
-    pub votes: BTreeMap<MemberId, CastVote>,
+    /// The votes that stand; few, and kept for ever.
+    pub votes: LiteMap<MemberId, CastVote>,
     /// The votes that were replaced.
     pub replaced: Vec<ReplacedVote>,
     /// Who spoke with two tongues.

@@ -121,6 +121,8 @@ pub struct ListState {
     pub(crate) list_time: Timestamp,
     pub(crate) attested: BTreeMap<MemberId, Attestation>,
     pub(crate) ballots: BTreeMap<BallotId, Ballot>,
+    /// The electorate of the ballot that was tabled last.
+    pub(crate) electorate: Arc<BTreeSet<MemberId>>,
     /// Ballots in the order of their tabling.
     pub(crate) tabled: Vec<BallotId>,
     /// The ballots that are open, in the order of their tabling.
@@ -162,6 +164,7 @@ impl ListState {
             genesis,
             attested: BTreeMap::new(),
             ballots: BTreeMap::new(),
+            electorate: Arc::default(),
             tabled: Vec::new(),
             open: BTreeMap::new(),
             open_of: BTreeMap::new(),

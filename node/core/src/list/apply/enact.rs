@@ -223,7 +223,7 @@ fn decided(ballot: &Ballot) -> Authority {
         Procedure::Consents(rule) => PublishedProcedure::Rule(*rule),
         Procedure::ReverseSilence { days, .. } => PublishedProcedure::ReverseSilence { days: *days },
         Procedure::Silence(silence) => {
-            for member in &ballot.electorate {
+            for member in ballot.electorate.iter() {
                 match silence.acknowledged.get(member) {
                     Some(acknowledged) => {
                         silent.push(Consent { member: *member, command: acknowledged.public_hash });

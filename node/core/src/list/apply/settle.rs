@@ -1,5 +1,9 @@
 //! What a change comes to: ballots that are decided now, those that are due, and what else follows from them.
 
+use std::sync::Arc;
+
+use litemap::LiteMap;
+
 use crate::fault::{self, Fault};
 use crate::list::apply::Step;
 use crate::list::ballot::{Ballot, BallotState, Rejection, Verdict};
@@ -77,6 +81,10 @@ impl ListState {
             step.events.push(Event::TextErased(ballot.public_part));
         }
         ballot.state = state;
+        // It stays as it is from now on: no room is kept for more.
+        let mut votes = LiteMap::with_capacity(ballot.votes.len());
+        votes.extend(std::mem::take(&mut ballot.votes));
+        ballot.votes = votes;
         self.open.remove(&ballot.number);
         self.matters.remove(&Matter::of(&ballot.motion));
         if let Some(open) = self.open_of.get_mut(&ballot.proposer) {
@@ -92,9 +100,10 @@ impl ListState {
         for id in &open {
             let Some(ballot) = self.ballots.get_mut(id) else { continue };
             let before = ballot.due();
-            if fault::is(Fault::KeepVotesOfTheExpelled) || !ballot.electorate.remove(&member) {
+            if fault::is(Fault::KeepVotesOfTheExpelled) || !ballot.electorate.contains(&member) {
                 continue;
             }
+            Arc::make_mut(&mut ballot.electorate).remove(&member);
             ballot.votes.remove(&member);
             ballot.drop_out_of_silence(member, now);
             self.reschedule(*id, before);

@@ -1,6 +1,7 @@
 //! Tabling: a motion is laid before the members.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::list::EntryId;
 use crate::list::apply::Step;
@@ -49,7 +50,7 @@ impl ListState {
             proposer: member,
             motion: motion.clone(),
             public_part: table.public_part,
-            electorate,
+            electorate: self.shared(electorate),
             procedure: self.procedure(motion, member, step),
             tabled_at: self.list_time,
             leaf: step.leaf,
@@ -87,6 +88,14 @@ impl ListState {
                 Procedure::Silence(Box::new(SilenceState::tabled(rule, member, tabled)))
             }
         }
+    }
+
+    /// An electorate; the last one where it is the same, since most are.
+    fn shared(&mut self, electorate: BTreeSet<MemberId>) -> Arc<BTreeSet<MemberId>> {
+        if *self.electorate != electorate {
+            self.electorate = Arc::new(electorate);
+        }
+        Arc::clone(&self.electorate)
     }
 
     /// Whether reverse silence delists an entry at a member's motion: its proposer's, or anybody's once every measure has ended and

@@ -39,7 +39,7 @@ fn check_ballots(world: &World, history: &History) -> Result<(), TestCaseError> 
     let mut open_of: BTreeMap<MemberId, usize> = BTreeMap::new();
     for (found, expected) in state.ballots().zip(&world.ballots) {
         prop_assert_eq!((found.id, end(&found.state)), (expected.id, expected.end));
-        prop_assert_eq!(&found.electorate, &expected.electorate);
+        prop_assert_eq!(&*found.electorate, &expected.electorate);
         let votes: Vec<_> = found.votes.iter().map(|(m, v)| (*m, v.command, v.choice)).collect();
         let standing: Vec<_> = expected.standing().iter().map(|v| (v.member, v.command_id, v.choice)).collect();
         prop_assert_eq!((votes, found.equivocations.len()), (standing, expected.equivocations));

@@ -1,5 +1,7 @@
 //! Refusals by what was decided before. Each is followed by the check that nothing changed ([`History::refuse`]).
 
+use std::sync::Arc;
+
 use super::{au, ca, de, four, fr};
 use crate::list::{BallotState, Choice, Command, EntryId, Refusal, Rejection};
 use crate::member::MemberId;
@@ -101,7 +103,7 @@ fn there_must_be_a_ballot() {
 fn the_electorate_is_fixed_at_tabling() {
     let mut history = four();
     let ballot = history.table(fr());
-    history.state.ballots.get_mut(&ballot).unwrap().electorate.remove(&au());
+    Arc::make_mut(&mut history.state.ballots.get_mut(&ballot).unwrap().electorate).remove(&au());
     let vote = history.federation.vote(au(), ballot, Choice::Yes, 1);
     assert_eq!(history.refuse(&vote), Refusal::NotInElectorate(au()));
 }
