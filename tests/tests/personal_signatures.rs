@@ -77,7 +77,7 @@ async fn two_people_sign_what_decides_and_one_takes_notice() {
 
     // Nobody is enrolled yet, so that nothing can require them.
     let require = ["member", "require-signatures", "on"];
-    field.not_carried_out(Exit::Conflict, "FR", Admin, &require, &["TOO_FEW_PEOPLE"]).await;
+    field.refused(Exit::Conflict, "FR", Admin, &require, &["TOO_FEW_PEOPLE"]).await;
     for (name, role, key) in [
         ("desk-1", "operator", fr("desk-1.key")),
         ("desk-2", "approver", fr("desk-2.key")),

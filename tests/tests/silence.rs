@@ -82,6 +82,8 @@ async fn silence_adopts_once_those_who_are_present_have_let_it_run() {
     for line in ["  consents        CA", "  silent          DE, FR", "  absent          AU", "no_objection"] {
         assert!(history.contains(line), "`{line}` in\n{history}");
     }
+    let shown = field.ok("DE", Operator, &["list", "show", entry]).await;
+    assert_eq!((names(&shown["silent"]), names(&shown["absent"])), (vec!["DE", "FR"], vec!["AU"]), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

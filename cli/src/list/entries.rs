@@ -42,6 +42,8 @@ fn page(style: &Style, view: &EntryView, entry: &v1::Entry) -> String {
     page.field("agreed", if view.agreed { "yes" } else { "not yet" });
     page.field("proposed by", &view.proposer);
     page.field("consents", consents(view, ", "));
+    page.field("silent", view.silent.join(", "));
+    page.field("absent", view.absent.join(", "));
     page.field("listed", when::local(entry.list_time.as_ref()));
     if view.status == "listed" {
         page.field("review due", review(entry));
@@ -153,6 +155,8 @@ struct EntryView {
     ballot: String,
     proposal: String,
     consents: Vec<String>,
+    silent: Vec<String>,
+    absent: Vec<String>,
     list_time: Option<String>,
     review_due_time: Option<String>,
     agreed: bool,
@@ -196,6 +200,8 @@ impl From<v1::Entry> for EntryView {
             ballot: entry.ballot,
             proposal: entry.proposal,
             consents: entry.consents,
+            silent: entry.silent,
+            absent: entry.absent,
             agreed: entry.agreed,
             subject: entry.subject,
             subject_kind: entry.subject_kind,

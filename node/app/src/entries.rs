@@ -21,6 +21,10 @@ pub struct EntryView {
     pub text: Vec<u8>,
     /// Its text, read.
     pub public_part: Option<PublicPart>,
+    /// Where silence listed it: who took notice and said nothing.
+    pub silent: Vec<MemberId>,
+    /// Where silence listed it: who had not taken notice, and was not counted.
+    pub absent: Vec<MemberId>,
     /// Whether enough members have cosigned a position that holds it as it is now.
     pub agreed: bool,
 }
@@ -125,6 +129,16 @@ impl Node {
         let last = entry.history.last().copied().unwrap_or(entry.public_leaf);
         // INVARIANT: an entry is shown as agreed only where a cosigned position holds it as it is shown.
         let agreed = last < self.agreed_publications();
-        Ok(EntryView { public_part: PublicPart::from_json(&text).ok(), text, agreed, entry })
+        let (silent, absent) = self
+            .consensus
+            .read(|list| {
+                let ballot = list.ballot(&entry.ballot);
+                let silence = ballot.and_then(|ballot| Some((ballot.electorate.iter().copied(), ballot.silence()?)));
+                let (electorate, silence) = silence?;
+                let quiet = electorate.filter(|member| !entry.consents.contains(member));
+                Some(quiet.partition(|member| silence.acknowledged.contains_key(member)))
+            })
+            .unwrap_or_default();
+        Ok(EntryView { public_part: PublicPart::from_json(&text).ok(), text, silent, absent, agreed, entry })
     }
 }

@@ -33,6 +33,9 @@ impl Node {
         }
         let prepared = key_command(&payload_type, &payload, &signatures)?;
         self.ensure_own(&prepared.command)?;
+        if let Command::RequireSignatures(require) = &prepared.command {
+            self.consensus.read(|list| list.may_require_signatures(require))?;
+        }
         let (summary, new_keys) = about(&prepared.command, self.member())?;
         for (field, key) in new_keys {
             let envelope = Envelope {

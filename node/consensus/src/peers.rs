@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -91,6 +92,8 @@ pub(crate) struct Peers {
     own: Sender,
     dial: Dial,
     peers: Arc<RwLock<BTreeMap<NodeId, Arc<Peer>>>>,
+    /// The members have not admitted this node yet: that others turn it away is as it should be.
+    awaited: Arc<AtomicBool>,
 }
 
 struct Peer {
@@ -115,7 +118,8 @@ struct Gate {
 impl Peers {
     /// Nobody yet: see [`Self::follow`].
     pub(crate) fn new(federation: Hex32, own: NodeId, dial: Dial) -> Self {
-        Self { own: Sender { federation, node: own }, dial, peers: Arc::default() }
+        let (peers, awaited) = (Arc::default(), Arc::default());
+        Self { own: Sender { federation, node: own }, dial, peers, awaited }
     }
 
     /// Reaches the voting members' nodes of a roster from now on, and no others. Where nothing changed for one, neither does
@@ -124,6 +128,10 @@ impl Peers {
     /// INVARIANT: of the nodes that vote no more, only those `needed` are spoken to, by the roots that the roster last had for
     /// them; and they are not heard unless they answer.
     pub(crate) fn follow(&self, roster: &Roster, needed: &BTreeSet<NodeId>) {
+        let awaited = roster.iter().all(|standing| standing.node_id() != self.own.node);
+        if self.awaited.swap(awaited, Ordering::Relaxed) != awaited && awaited {
+            tracing::info!("this node is not admitted yet: it waits for the members' ballot");
+        }
         let mut wanted: BTreeMap<NodeId, (&RosterMember, bool)> = BTreeMap::new();
         for standing in roster.iter() {
             let (node, leaves) = (standing.node_id(), !standing.is_voter());
@@ -213,7 +221,7 @@ impl Peers {
                 peer.gate().reached(peer.member);
                 Ok(response.into_inner())
             }
-            Ok(Err(status)) => Err(peer.failed(&status, timeout)),
+            Ok(Err(status)) => Err(peer.failed(&status, timeout, self.awaited.load(Ordering::Relaxed))),
             Err(_) => Err(CallError::TimedOut { member: peer.member, timeout_ms: timeout.as_millis() }),
         }
     }
@@ -224,12 +232,13 @@ impl Peer {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failed(&self, status: &Status, timeout: Duration) -> CallError {
+    /// `expected`: nobody hears this node yet.
+    fn failed(&self, status: &Status, timeout: Duration, expected: bool) -> CallError {
         let member = self.member;
         // A status that came from the far side has no source; one that stands for a broken connection does.
         if status.source().is_some() {
             let problem = explain_tls_error(status).unwrap_or_else(|| deepest(status));
-            self.gate().missed(member, &problem);
+            self.gate().missed(member, &problem, expected);
             return CallError::Unreachable { member, problem };
         }
         if matches!(status.code(), tonic::Code::DeadlineExceeded | tonic::Code::Cancelled) {
@@ -239,7 +248,7 @@ impl Peer {
         let message = status.message().to_owned();
         // What is wrong with one message says nothing about the peer, and may quote a command.
         if !matches!(status.code(), tonic::Code::InvalidArgument | tonic::Code::ResourceExhausted) {
-            self.gate().missed(member, &message);
+            self.gate().missed(member, &message, expected);
         }
         CallError::Refused { member, reason, message }
     }
@@ -280,12 +289,16 @@ impl Gate {
         self.closed_until = None;
     }
 
-    fn missed(&mut self, member: MemberId, problem: &str) {
+    fn missed(&mut self, member: MemberId, problem: &str, expected: bool) {
         let ceiling = (BACKOFF_MIN_MS << self.failures.min(8)).min(BACKOFF_MAX_MS);
         self.failures = self.failures.saturating_add(1);
         self.closed_until = Some(Instant::now() + Duration::from_millis(jitter(ceiling)));
         if self.problem.as_deref() != Some(problem) {
-            tracing::warn!(%member, problem, "peer not reached");
+            if expected {
+                tracing::debug!(%member, problem, "peer not reached");
+            } else {
+                tracing::warn!(%member, problem, "peer not reached");
+            }
             self.problem = Some(problem.to_owned());
         }
     }

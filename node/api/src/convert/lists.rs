@@ -25,6 +25,8 @@ pub(crate) fn entry(view: EntryView, whole: bool) -> v1::Entry {
         ballot: e.ballot.to_string(),
         proposal: e.proposal.to_string(),
         consents: names(e.consents),
+        silent: names(view.silent),
+        absent: names(view.absent),
         list_time: time(e.listed_at),
         agreed: view.agreed,
         subject: subject.as_ref().map(|s| s.primary_name().to_owned()).unwrap_or_default(),

@@ -111,11 +111,11 @@ impl ListState {
         Ok(())
     }
 
-    pub(super) fn require_signatures(
-        &mut self,
-        require: &RequireSignatures,
-        step: &mut Step<'_>,
-    ) -> Result<(), Refusal> {
+    /// Whether a member's requirement of its people's signatures can change as it says, as things stand.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_require_signatures(&self, require: &RequireSignatures) -> Result<(), Refusal> {
         let standing = self.standing_of(require.member)?;
         if standing.personal_signatures == require.required {
             return Err(Refusal::NoChange("personal signatures are required, or not, as this command says"));
@@ -123,6 +123,15 @@ impl ListState {
         if require.required && standing.enrolled_count() < 2 {
             return Err(Refusal::TooFewPeople { member: require.member });
         }
+        Ok(())
+    }
+
+    pub(super) fn require_signatures(
+        &mut self,
+        require: &RequireSignatures,
+        step: &mut Step<'_>,
+    ) -> Result<(), Refusal> {
+        self.may_require_signatures(require)?;
         // Nothing is refused from here on.
         if let Some(standing) = self.roster.members.get_mut(&require.member) {
             standing.personal_signatures = require.required;
