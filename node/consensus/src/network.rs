@@ -26,7 +26,7 @@ use crate::wire::{
 /// and what timed out would be sent again, whole.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the receiver of a snapshot may take to say how far it has got; putting a large one in its place takes a while.
-const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How soon it is asked again.
 const SNAPSHOT_PAUSE: Duration = Duration::from_millis(200);
 const BACKOFF_MAX_MS: u64 = 1_000;
