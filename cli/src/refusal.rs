@@ -98,7 +98,9 @@ fn exit_of(code: Code, reason: &str) -> Exit {
 /// What kept a call from reaching the node at all, if that is what lies behind an error: TLS, an address, a network.
 pub(crate) fn connection_failure(error: &(dyn StdError + 'static)) -> Option<Failure> {
     if let Some(said) = explain_tls_error(error) {
-        return Some(Failure::new(Exit::NotAuthenticated, said).next("comity context show"));
+        let next = "comity context show; where the member moved to another authority, its context names the present \
+                    member.json (comity context add NAME --member FILE ...)";
+        return Some(Failure::new(Exit::NotAuthenticated, said).next(next));
     }
     let connect = causes(error).find_map(|cause| cause.downcast_ref::<ConnectError>())?;
     Some(Failure::error(connect).next("comity context show"))

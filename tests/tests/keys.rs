@@ -114,3 +114,55 @@ async fn stolen_keys_are_revoked_at_once_and_replaced_by_ballot() {
     field.ballot("CA", &ballot, |b| b["state"] == "adopted").await;
     field.verified("CA").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_moves_to_another_authority_while_both_are_trusted() {
+    let mut field = Field::start(&MEMBERS, "quorum(2/3)").await;
+    let row = field.federation.genesis.member("FR".parse().unwrap()).unwrap().clone();
+    let folder = field.federation.seat("FR").unwrap().folder.clone();
+    let (old, next) = (folder.join("old-root.pem"), folder.join("next"));
+    std::fs::write(&old, &row.roots_pem[0]).unwrap();
+    let (old, dir) = (old.display().to_string(), next.display().to_string());
+    let domain = row.trust_domain.to_string();
+    field.ok("FR", Admin, &["pki", "init", "--member", "FR", "--trust-domain", &domain, "--dir", &dir]).await;
+    let issue = ["pki", "issue", "--member", "FR", "--role", "node", "--name", "node-1", "--dir", &dir];
+    field.ok("FR", Admin, &issue).await;
+    let root = next.join("fr").join("ca.pem").display().to_string();
+
+    field.approved("FR", Admin, &["member", "rotate-keys", "--root", &old, "--root", &root]).await;
+    let shown = field.ok("DE", Operator, &["member", "show", "FR"]).await;
+    assert_eq!(shown["roots"].as_array().map(Vec::len), Some(2), "{shown}");
+    // The node takes the certificate of the next authority, and the others hear it.
+    let seat = field.seat_of("FR");
+    field.federation.stop(seat, Duration::from_secs(15)).await;
+    for ending in ["pem", "key"] {
+        let name = format!("node-node-1.{ending}");
+        std::fs::copy(next.join("fr").join(&name), folder.join(&name)).unwrap();
+    }
+    field.federation.spawn(seat).unwrap();
+    field.federation.wait_serving(seat, PATIENCE).await.unwrap();
+    // Its own people are told so, and tell their CLI which authority their node has now.
+    let unknown = ["--stale-ok", "list", "status"];
+    field.refused(Exit::NotAuthenticated, "FR", Operator, &unknown, &["not signed by it", "--member FILE"]).await;
+    let (contexts, named) = (field.federation.contexts(), next.join("fr").join("member.json").display().to_string());
+    let text = std::fs::read_to_string(&contexts).unwrap();
+    let with_member = |line: &str| match line.starts_with("[context.fr") {
+        true => format!("{line}\nmember = \"{named}\"\n"),
+        false => format!("{line}\n"),
+    };
+    std::fs::write(&contexts, text.lines().map(with_member).collect::<String>()).unwrap();
+    let ca = field.seat_of("CA");
+    // With one of three away FR is needed.
+    field.federation.stop(ca, Duration::from_secs(15)).await;
+    let proposal = field.draft_of("DE", "DOE, Ada", "The case for publication.").await;
+    let ballot = field.table("DE", &proposal).await;
+    field.ballot("FR", &ballot, |_| true).await;
+    field.vote("FR", &ballot).await;
+    field.vote("DE", &ballot).await;
+    field.ballot("FR", &ballot, |b| b["state"] == "adopted").await;
+
+    // Once the former one is left out, the node alone has moved: a certificate of the former authority opens nothing elsewhere.
+    field.approved("FR", Admin, &["member", "rotate-keys", "--root", &root]).await;
+    let shown = field.ok("DE", Operator, &["member", "show", "FR"]).await;
+    assert_eq!(shown["roots"].as_array().map(Vec::len), Some(1), "{shown}");
+}

@@ -86,6 +86,7 @@ pub(super) async fn show(session: &mut Session<'_>, member: MemberId) -> Result<
         page.field("decision key", format!("{}{}", view.decision_key, revoked(view.decision_revoked)));
         page.field("node key", format!("{}{}", view.node_key, revoked(view.node_revoked)));
         page.field("recovery key", &view.recovery_key);
+        page.fields("authority", &view.roots);
         page.field(
             "signatures",
             match view.personal_signatures {
@@ -133,6 +134,7 @@ struct MemberView {
     decision_key: String,
     node_key: String,
     recovery_key: String,
+    roots: Vec<String>,
     decision_revoked: bool,
     node_revoked: bool,
     personal_signatures: bool,
@@ -192,6 +194,7 @@ impl From<v1::Member> for MemberView {
             decision_key: member.decision_key,
             node_key: member.node_key,
             recovery_key: member.recovery_key,
+            roots: member.roots,
             decision_revoked: member.decision_revoked,
             node_revoked: member.node_revoked,
             personal_signatures: member.personal_signatures,
