@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use comity_core::list::Command;
+use comity_identity::SigningKeyFile;
 use comity_proto::v1;
 use serde::Serialize;
 use serde_json::Value;
@@ -12,6 +13,7 @@ use crate::failure::Failure;
 use crate::page::{Page, clean, table};
 use crate::refusal::Asked;
 use crate::session::Session;
+use crate::signing::ToSign;
 use crate::{signing, when, wire};
 
 /// The verbs of `comity approve`.
@@ -102,10 +104,10 @@ pub(crate) async fn deferred(
                 let next = format!("comity approve no {} --reason TEXT", approval.id);
                 return Err(Failure::new(Exit::VerificationFailed, message).next(next));
             }
+            waiting.ensure_text()?;
             let key = signing::load(key)?;
-            let signed = add_signature(node, &approval.id, signing::sign(&waiting.command, &key)).await?;
-            session.output.note(&format!("signed with key {}: {}", signing::key_id(&key), waiting.in_words()));
-            signed
+            ask_to_sign(session, &waiting, &key, false)?;
+            add_signature(node, &approval.id, signing::sign(&waiting.command, &key)).await?
         }
         (Some(_), None) => {
             session.output.note(&format!(
@@ -244,19 +246,25 @@ fn signed(
         Failure::error("this member requires personal signatures, and the context names no signing key")
             .next("comity context add NAME ... --signing-key FILE; comity pki person makes one")
     })?;
+    waiting.ensure_text()?;
     let key = signing::load(path)?;
-    let words = waiting.in_words();
-    if session.output.can_ask() {
-        if let Some(tabled) = &waiting.tabled {
-            let mut page = Page::new(&session.output.style());
-            tabled.show(&mut page);
-            session.output.note(&page.finish());
-        }
-        session.confirm(&format!("your key {} will sign: {words}", signing::key_id(&key)), "sign", yes)?;
-    } else {
-        session.output.note(&format!("signing with key {}: {words}", signing::key_id(&key)));
-    }
+    ask_to_sign(session, &waiting, &key, yes)?;
     Ok(signing::sign(&waiting.command, &key))
+}
+
+/// Shows what is to be signed, checked against its own bytes, and asks whoever can be asked.
+fn ask_to_sign(session: &mut Session<'_>, waiting: &ToSign, key: &SigningKeyFile, yes: bool) -> Result<(), Failure> {
+    let (words, id) = (waiting.in_words(), signing::key_id(key));
+    if !session.output.can_ask() {
+        session.output.note(&format!("signing with key {id}: {words}"));
+        return Ok(());
+    }
+    if let Some(tabled) = &waiting.tabled {
+        let mut page = Page::new(&session.output.style());
+        tabled.show(&mut page);
+        session.output.note(&page.finish());
+    }
+    session.confirm(&format!("your key {id} will sign: {words}"), "sign", yes)
 }
 
 async fn add_signature(node: &Node, id: &str, signature: v1::PersonalSignature) -> Result<v1::Approval, Failure> {

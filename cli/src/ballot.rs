@@ -40,6 +40,8 @@ pub(crate) enum BallotCommand {
         ballot: String,
     },
     /// Ask that this member vote; another person approves
+    ///
+    /// Where silence decides, a no is an objection, which ends the ballot.
     #[command(
         after_long_help = "Examples:\n  comity ballot vote 3f9a01 yes\n  comity ballot vote 3f9a01 no --reason 'the second alias is another man'\n  comity ballot vote 3f9a01 yes --correct"
     )]
@@ -55,6 +57,9 @@ pub(crate) enum BallotCommand {
         /// Correct this member's standing vote
         #[arg(long)]
         correct: bool,
+        /// Do not ask before a no that ends the ballot
+        #[arg(long)]
+        yes: bool,
     },
     /// Say that a person of this member has taken notice of a ballot
     ///
@@ -153,11 +158,18 @@ pub(crate) async fn run(command: BallotCommand, session: &mut Session<'_>) -> Re
     match command {
         BallotCommand::List { open, limit } => list(session, open, limit as usize).await,
         BallotCommand::Show { ballot } => {
-            let ballot = get(&session.node().await?, &ballot).await?;
-            show(session, &ballot)
+            let node = session.node().await?;
+            let ballot = get(&node, &ballot).await?;
+            show(session, &node, &ballot)
         }
-        BallotCommand::Vote { ballot, choice, reason, correct } => {
+        BallotCommand::Vote { ballot, choice, reason, correct, yes } => {
             let (node, id, asked) = found(session, &ballot).await?;
+            if choice == Choice::No && get(&node, &id).await?.silence.is_some() {
+                let digits = wire::digits(&id);
+                let what =
+                    format!("silence decides ballot {digits}: a no objects to it and ends it, which cannot be undone");
+                session.confirm(&what, &digits, yes)?;
+            }
             let said = (!reason.is_empty()).then(|| reason.clone());
             let request = v1::CastVoteRequest { ballot: id.clone(), choice: choice.to_proto().into(), reason, correct };
             let approval = node.ballots().cast_vote(request).await.map_err(|s| asked.refused(s))?.into_inner();
@@ -234,9 +246,22 @@ async fn get(node: &Node, id: &str) -> Result<v1::Ballot, Failure> {
     Ok(node.ballots().get_ballot(request).await.map_err(|s| asked.refused(s))?.into_inner())
 }
 
-fn show(session: &mut Session<'_>, ballot: &v1::Ballot) -> Result<(), Failure> {
+/// Shows a ballot; what it decides and its text are those that its id stands for.
+fn show(session: &mut Session<'_>, node: &Node, ballot: &v1::Ballot) -> Result<(), Failure> {
+    let tabled = Tabled::read(node, id_of(ballot)?, ballot.tabled.as_ref())?;
+    if !tabled.is_told_by(ballot) {
+        let message = format!("ballot {}: the node says another thing of it than its id stands for", ballot.id);
+        return Err(Failure::new(Exit::VerificationFailed, message).next("comity node status"));
+    }
     let view = BallotView::from(ballot.clone());
-    session.output.show(&view, |style| show::page(style, &view, ballot))
+    session.output.show(&view, |style| show::page(style, &view, ballot, &tabled))
+}
+
+fn id_of(ballot: &v1::Ballot) -> Result<list::BallotId, Failure> {
+    ballot.id.parse().map_err(|_| {
+        Failure::new(Exit::VerificationFailed, format!("the node calls a ballot `{}`, which is no id", ballot.id))
+            .next("comity ballot list")
+    })
 }
 
 async fn acknowledge(session: &mut Session<'_>, ballot: &str) -> Result<(), Failure> {
@@ -248,12 +273,14 @@ async fn acknowledge(session: &mut Session<'_>, ballot: &str) -> Result<(), Fail
         && failure.reason() == Some("SIGNATURE_MISSING")
     {
         let key = signing::load(path)?;
-        let ballot = id.parse().map_err(|_| {
-            Failure::new(Exit::VerificationFailed, format!("the node calls the ballot `{id}`, which is no id"))
-                .next("comity ballot list")
-        })?;
         let shown = get(&node, &id).await?;
+        let ballot = id_of(&shown)?;
+        if ballot.to_string() != id {
+            let message = format!("ballot {id} was asked for, the node answers with {ballot}; nothing was signed");
+            return Err(Failure::new(Exit::VerificationFailed, message).next("comity ballot list"));
+        }
         let tabled = Tabled::read(&node, ballot, shown.tabled.as_ref())?;
+        tabled.ensure_text(ballot)?;
         session.output.note(&format!("signing with key {}: notice of {}", signing::key_id(&key), tabled.in_words()));
         let command_id = signing::command_id()?;
         let (federation, member) = (node.genesis().federation(), node.member());
@@ -262,7 +289,7 @@ async fn acknowledge(session: &mut Session<'_>, ballot: &str) -> Result<(), Fail
         request.signature = Some(signing::sign(&command, &key));
         answer = node.ballots().acknowledge_ballot(request).await.map_err(|s| asked.refused(s));
     }
-    show(session, &answer?.into_inner())
+    show(session, &node, &answer?.into_inner())
 }
 
 async fn list(session: &mut Session<'_>, open_only: bool, limit: usize) -> Result<(), Failure> {

@@ -15,7 +15,7 @@ use crate::output::Format;
 use crate::page::{Page, Style, table};
 use crate::refusal::Asked;
 use crate::session::Session;
-use crate::tabled::expected_digest;
+use crate::tabled::{Tabled, expected_digest};
 use crate::{documents, motions, when, wire};
 
 /// The verbs of `comity proposal`.
@@ -281,8 +281,14 @@ async fn withdraw(session: &mut Session<'_>, id: RecordId, yes: bool) -> Result<
     let answer = node.proposals().withdraw_proposal(request).await.map_err(|s| asked(id).refused(s))?.into_inner();
     match answer.result {
         Some(v1::withdraw_proposal_response::Result::Approval(approval)) => {
-            // The node finds the ballot of a proposal that is tabled.
-            let is_asked = |command: &Command| matches!(command, Command::Withdraw(_));
+            // The node finds the ballot of a proposal that is tabled: that it is this one's says what the ballot's id stands for.
+            let tabled = approval.tabled.clone();
+            let is_asked = |command: &Command| match command {
+                Command::Withdraw(c) => {
+                    Tabled::read(&node, c.ballot, tabled.as_ref()).is_ok_and(|tabled| tabled.proposal() == Some(id))
+                }
+                _ => false,
+            };
             approve::deferred(session, &node, approval, is_asked).await
         }
         Some(v1::withdraw_proposal_response::Result::Proposal(proposal)) => {

@@ -23,6 +23,21 @@ pub(crate) struct ToSign {
 }
 
 impl ToSign {
+    /// Whoever consents, or takes notice, has the text before them. To dissent none is needed.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn ensure_text(&self) -> Result<(), Failure> {
+        let needs_it = match &self.command {
+            Command::Vote(vote) => vote.choice != Choice::No,
+            command => matches!(command, Command::Table(_) | Command::Acknowledge(_)),
+        };
+        match (&self.tabled, tabled::ballot_of(&self.command)) {
+            (Some(tabled), Some(ballot)) if needs_it => tabled.ensure_text(ballot),
+            _ => Ok(()),
+        }
+    }
+
     /// In words, nothing of it left out that changes what it means.
     pub(crate) fn in_words(&self) -> String {
         let words = in_words(&self.command);
@@ -115,8 +130,14 @@ pub(crate) fn in_words(command: &Command) -> String {
         Command::LiftHold(_) => format!("lift the hold on ballot {ballot}"),
         Command::Object(c) => format!("object to ballot {ballot}: {}", c.reason),
         Command::AttachMeasure(c) => {
-            let imposes = c.measure.imposes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            format!("attach measure {} to {}: {}, {imposes}", c.measure.id, c.entry, c.measure.programme)
+            let m = &c.measure;
+            let imposes = m.imposes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let reference = m.reference.as_ref().map(|reference| format!(" ({reference})")).unwrap_or_default();
+            let until = m.until.map(|until| format!(" until {until}")).unwrap_or_default();
+            format!(
+                "attach measure {} to {}: {}, {}{reference}, {imposes}, from {}{until}",
+                m.id, c.entry, m.programme, m.legal_act, m.from
+            )
         }
         Command::EndMeasure(c) => format!("end measure {} on {} as of {}", c.measure, c.entry, c.ended),
         Command::Review(c) => format!("record that {} was reviewed and is kept", c.entry),
@@ -124,7 +145,8 @@ pub(crate) fn in_words(command: &Command) -> String {
             let mut parts = Vec::new();
             parts.extend(c.decision_key.map(|key| format!("decision key {}", KeyId::of(&key.0))));
             parts.extend(c.node_key.map(|key| format!("node key {}", KeyId::of(&key.0))));
-            parts.extend(c.roots_pem.as_ref().map(|roots| format!("{} CA certificates", roots.len())));
+            let authority = |roots: &Vec<String>| format!("authority {}", tabled::fingerprints(roots).join(" and "));
+            parts.extend(c.roots_pem.as_ref().map(authority));
             parts.extend(c.endpoint.as_ref().map(|endpoint| format!("endpoint {endpoint}")));
             format!("from now on: {}", parts.join(", "))
         }

@@ -2,10 +2,12 @@
 //! decided.
 
 use comity_core::canonical::{self, Hex32};
-use comity_core::list::{BallotId, Command, PublicText, Statement, Table};
+use comity_core::list::{BallotId, Command, Motion, PublicText, Statement, Table};
 use comity_core::proposal::PublicPart;
 use comity_core::sha256;
 use comity_proto::v1;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 
 use crate::connection::Node;
 use crate::documents;
@@ -24,6 +26,8 @@ pub(crate) struct Tabled {
 enum Text {
     Subject(Box<PublicPart>),
     Statement(Statement),
+    /// It was erased, or has not come.
+    Missing,
 }
 
 impl Tabled {
@@ -47,7 +51,7 @@ impl Tabled {
         if table.federation != federation {
             return Err(format!("it was tabled in another federation, {}", table.federation));
         }
-        let text = wire.text.as_ref().ok_or("the node does not show the text that was tabled")?;
+        let Some(text) = &wire.text else { return Ok(Self { table, text: Text::Missing }) };
         let salt = text.salt.as_slice().try_into().map_err(|_| "the text's salt is not 32 bytes")?;
         let text = PublicText { salt: Hex32(salt), bytes: text.text.clone() };
         if text.digest() != table.public_part {
@@ -61,19 +65,55 @@ impl Tabled {
         Ok(Self { text: read.map_err(|e| format!("the text that was tabled: {e}"))?, table })
     }
 
+    /// Its text is there: without it nobody consents.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(crate) fn ensure_text(&self, ballot: BallotId) -> Result<(), Failure> {
+        if self.text != Text::Missing {
+            return Ok(());
+        }
+        let message =
+            format!("ballot {ballot}: its text is not there, it was erased or has not come; nothing was signed");
+        Err(Failure::new(Exit::Conflict, message).next(format!("comity ballot show {ballot}")))
+    }
+
+    /// The proposal that it comes from, where it comes from one.
+    pub(crate) fn proposal(&self) -> Option<comity_core::RecordId> {
+        self.table.motion.proposal()
+    }
+
     /// What is decided, in one line.
     pub(crate) fn in_words(&self) -> String {
         match &self.text {
             Text::Subject(part) => format!("{}: {}", self.table.motion, part.subject.primary_name()),
             Text::Statement(_) => self.table.motion.to_string(),
+            Text::Missing => format!("{} (its text is not there)", self.table.motion),
         }
+    }
+
+    /// Whether what a node says of a ballot in other fields is what was tabled.
+    pub(crate) fn is_told_by(&self, ballot: &v1::Ballot) -> bool {
+        ballot.motion == self.table.motion.to_string()
+            && ballot.proposer == self.table.member.to_string()
+            && ballot.motion_json == canonical::to_vec(&self.table.motion)
     }
 
     /// The motion and the text, whole.
     pub(crate) fn show(&self, page: &mut Page) {
         page.field("decides", self.in_words());
         page.field("tabled by", self.table.member.to_string());
+        self.show_rest(page);
+    }
+
+    /// What the motion's one line does not tell.
+    pub(crate) fn show_rest(&self, page: &mut Page) {
+        show_keys(page, &self.table.motion);
         match &self.text {
+            Text::Missing => {
+                page.heading("Text");
+                page.prose("There is none: it was erased, or has not come.");
+            }
             Text::Subject(part) => documents::public_part(page, part),
             Text::Statement(statement) => {
                 page.heading("Statement");
@@ -81,6 +121,42 @@ impl Tabled {
             }
         }
     }
+}
+
+/// The keys and the authority that the members would count from then on, where a motion names some.
+fn show_keys(page: &mut Page, motion: &Motion) {
+    match motion {
+        Motion::Admit { member } => {
+            page.heading("The member's row");
+            page.field("part", if member.voting { "votes" } else { "receives" });
+            page.field("trust domain", member.trust_domain.to_string());
+            page.field("endpoint", &member.endpoint);
+            page.field("ceiling", member.ceiling.to_string());
+            page.field("decision key", member.decision_key.to_string());
+            page.field("node key", member.node_key.to_string());
+            page.field("recovery key", member.recovery_key.to_string());
+            page.fields("authority", fingerprints(&member.roots_pem));
+        }
+        Motion::ReplaceKeys { target, keys } => {
+            page.heading(&format!("What {target} would be known by"));
+            page.field("endpoint", &keys.endpoint);
+            page.field("node", format!("incarnation {}", keys.incarnation));
+            page.field("decision key", keys.decision_key.to_string());
+            page.field("node key", keys.node_key.to_string());
+            page.field("recovery key", keys.recovery_key.to_string());
+            page.fields("authority", fingerprints(&keys.roots_pem));
+        }
+        _ => {}
+    }
+}
+
+/// SHA-256 of each certificate, as `comity pki show` has it.
+pub(crate) fn fingerprints(roots_pem: &[String]) -> Vec<String> {
+    let of = |pem: &String| {
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok();
+        der.map_or_else(|| "no certificate".to_owned(), |der| hex::encode(sha256(&der)))
+    };
+    roots_pem.iter().map(of).collect()
 }
 
 /// The salted digest that a command must name if it tables this text: with the salt that the node drew.
@@ -99,7 +175,7 @@ pub(crate) fn ballot_of(command: &Command) -> Option<BallotId> {
 
 #[cfg(test)]
 mod tests {
-    use comity_core::list::{CommandId, Motion};
+    use comity_core::list::CommandId;
 
     use super::*;
 
@@ -126,7 +202,8 @@ mod tests {
         };
         is_refused(None, id, "does not say what was tabled");
         is_refused(Some(&wire), Hex32([0; 32]), "not what this id stands for");
-        is_refused(Some(&v1::Tabled { text: None, ..wire.clone() }), id, "does not show the text");
+        let bare = Tabled::check(federation, id, Some(&v1::Tabled { text: None, ..wire.clone() })).unwrap();
+        assert!(bare.in_words().contains("its text is not there") && bare.ensure_text(id).is_err());
         let mut other = wire.clone();
         other.text.as_mut().unwrap().text = br#"{"statement":"It paid."}"#.to_vec();
         is_refused(Some(&other), id, "not the one that was tabled");

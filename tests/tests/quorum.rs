@@ -33,8 +33,24 @@ async fn a_minority_reads_what_it_knew_and_writes_nothing() {
     let stale = field.run("FR", Operator, &["--stale-ok", "list", "show", &entry]).await;
     assert_eq!(stale.exit, Exit::Ok, "{}", stale.err);
     assert!(stale.out.contains("DOE, Ada") && stale.err.contains("as this node knew it "), "{}", stale.err);
+    // Whoever leads and whoever follows grow older alike: that they hear each other makes nothing current.
+    for member in ["FR", "DE"] {
+        let begin = Instant::now();
+        loop {
+            let told = field.run(member, Operator, &["--stale-ok", "list", "show", &entry]).await.err;
+            let age = told.split_once("as this node knew it ").and_then(|(_, rest)| rest.split_once(" s ago"));
+            if age.is_some_and(|(age, _)| age.parse::<u64>().unwrap() >= 5) {
+                break;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{member}: {told}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
     let id = asked["id"].as_str().unwrap();
     field.refused(Exit::NoQuorum, "FR", Approver, &["approve", "yes", id], &["NO_QUORUM"]).await;
+    // What was handed in may be committed yet: nobody is told that it was refused.
+    let no = ["approve", "no", id, "--reason", "We changed our mind."];
+    field.refused(Exit::Conflict, "FR", Approver, &no, &["APPROVAL_UNDERWAY", "may still take effect"]).await;
 
     // Back together: the approval still waits, and is carried out once.
     for seat in 2..4 {

@@ -1,13 +1,13 @@
 //! A ballot on one page: what stands where, who is absent, and what happens next.
 
-use comity_core::list::Statement;
 use comity_proto::v1;
 
 use crate::ballot::view::BallotView;
 use crate::page::{Page, Style};
-use crate::{documents, when};
+use crate::tabled::Tabled;
+use crate::when;
 
-pub(super) fn page(style: &Style, view: &BallotView, ballot: &v1::Ballot) -> String {
+pub(super) fn page(style: &Style, view: &BallotView, ballot: &v1::Ballot, tabled: &Tabled) -> String {
     let mut page = Page::new(style);
     page.heading(&format!("Ballot {}", view.id));
     page.field("next", &view.next);
@@ -43,7 +43,7 @@ pub(super) fn page(style: &Style, view: &BallotView, ballot: &v1::Ballot) -> Str
     if let Some(silence) = &ballot.silence {
         silence_part(&mut page, silence, ballot.state() == v1::BallotState::Open);
     }
-    text(&mut page, &ballot.public_part);
+    tabled.show_rest(&mut page);
     page.finish()
 }
 
@@ -87,20 +87,5 @@ fn silence_part(page: &mut Page, silence: &v1::Silence, is_open: bool) {
         page.field("until", format!("{}{extended}", when::local(hold.until.as_ref())));
         page.field("extension by", hold.extension_by.join(", "));
         page.field("ended", &hold.ended);
-    }
-}
-
-/// What was tabled: a public part, or the statement of a motion.
-fn text(page: &mut Page, text: &[u8]) {
-    if text.is_empty() {
-        return;
-    }
-    if let Ok(part) = comity_core::canonical::from_slice(text) {
-        documents::public_part(page, &part);
-    } else if let Ok(statement) = comity_core::canonical::from_slice::<Statement>(text) {
-        page.heading("Statement");
-        page.prose(&statement.statement);
-    } else {
-        documents::unknown(page, "Public part", text);
     }
 }

@@ -18,6 +18,9 @@ const APPROVAL_SECONDS: i64 = 14 * 24 * 3_600;
 /// The longest reason of a refusal.
 const REASON_MAX_CHARS: usize = 1_000;
 
+/// What is said of a command that was handed in and is not known to be decided.
+const UNDERWAY: &str = "handed in, and not decided yet: it may still be; approve it again to know";
+
 /// What waits or was decided, and what it is.
 #[derive(Debug, Clone)]
 pub struct ApprovalView {
@@ -171,7 +174,9 @@ impl Node {
             }
             // The network may come back: it goes on waiting, and the next approval tries the very same command.
             Err(error) if can_be_tried_again(&error) => {
-                self.store.approvals().put_back(id).await?;
+                // INVARIANT: a command that other nodes may know of is not called refused.
+                let underway = matches!(error, AppError::NoQuorum(_)).then(|| UNDERWAY.to_owned());
+                self.store.approvals().put_back(id, underway).await?;
                 Err(error)
             }
             Err(error) => {
@@ -268,15 +273,9 @@ impl Node {
             }
             (None, false) => None,
         };
-        // INVARIANT: nobody consents to what this node cannot show.
-        if choice == Choice::Yes && self.public_bytes(ballot.public_part).await?.is_empty() {
-            return Err(AppError::Precondition {
-                reason: "TEXT_MISSING",
-                problem:
-                    "the text of this ballot has not come yet, so that nobody can read what they consent to: this node \
-                          asks the others for it, try again in a moment"
-                        .into(),
-            });
+        // To abstain is to take notice, too, and silence may then adopt.
+        if choice != Choice::No {
+            self.ensure_text(&ballot).await?;
         }
         let summary = format!("vote {choice} to {}", self.about(&ballot).await?);
         let action = Action::Vote { ballot: ballot.id, choice, reason, replaces, command_id: fresh::command_id()? };
@@ -305,6 +304,7 @@ impl From<ApprovalError> for AppError {
             ApprovalError::NotPending { .. } | ApprovalError::NotRunning { .. } => {
                 Self::Conflict { reason: "APPROVAL_DECIDED", problem }
             }
+            ApprovalError::Underway { .. } => Self::Conflict { reason: "APPROVAL_UNDERWAY", problem },
             ApprovalError::IdTaken { .. } => Self::Conflict { reason: "ID_TAKEN", problem },
             ApprovalError::Store(error) => Self::Internal(InternalError::Store(error)),
         }

@@ -82,6 +82,16 @@ impl Node {
         Ok(BallotView { tabled, ..self.with_text(ballot).await? })
     }
 
+    /// INVARIANT: nobody consents to what this node cannot show, nor takes notice of it.
+    pub(crate) async fn ensure_text(&self, ballot: &Ballot) -> Result<(), AppError> {
+        if !self.public_bytes(ballot.public_part).await?.is_empty() {
+            return Ok(());
+        }
+        let problem = "the text of this ballot has not come yet, so that nobody can read what they would consent to: this node asks \
+                       the others for it, try again in a moment";
+        Err(AppError::Precondition { reason: "TEXT_MISSING", problem: problem.into() })
+    }
+
     /// What a ballot's id stands for.
     pub(crate) async fn tabled(&self, ballot: &Ballot) -> Result<Tabled, AppError> {
         let missing = || InternalError::Corrupt { what: "command log", problem: format!("no leaf {}", ballot.leaf) };

@@ -21,7 +21,7 @@ impl Node {
 
     /// How long ago this node last knew of a quorum, in milliseconds; nothing where it never did.
     pub fn list_age_ms(&self) -> Option<u64> {
-        self.consensus.heard_ms_ago()
+        self.consensus.age_ms()
     }
 }
 

@@ -34,11 +34,12 @@ impl Node {
         let ballot = self.silent_ballot(ballot)?;
         let silence = silence(&ballot)?;
         if silence.acknowledged.contains_key(&self.member()) {
-            return self.with_text(ballot).await;
+            return self.ballot_view(&ballot.id.to_string()).await;
         }
         if silence.notice_over {
             return Err(Refusal::NoticeOver(silence.notice_until).into());
         }
+        self.ensure_text(&ballot).await?;
         let command = |command_id| {
             let (federation, member) = (self.genesis.federation(), self.member());
             Command::Acknowledge(Acknowledge { federation, command_id, member, ballot: ballot.id })

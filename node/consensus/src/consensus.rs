@@ -27,7 +27,7 @@ use crate::pages;
 use crate::peers::{Dial, Peers};
 use crate::pool::{self, Pool};
 use crate::pull::Puller;
-use crate::read::Heard;
+use crate::read::{Heard, QuorumAge};
 use crate::replay::{self, ReplayError};
 use crate::server::{self, PeerConsensus, Proposer};
 use crate::state_machine::{Applied, Position, StateMachine};
@@ -132,6 +132,7 @@ pub(crate) struct Inner {
     pub(crate) submissions: Semaphore,
     pub(crate) pool: Pool,
     pub(crate) heard: Heard,
+    pub(crate) quorum_age: QuorumAge,
     puller: Puller,
     service: PeerConsensus,
     election_max: Duration,
@@ -192,15 +193,17 @@ impl Consensus {
         let from = log.purged_before().map_or(0, |purged| purged.last.index + 1);
         let applied = Applied::new(list, from, log.leaves().clone(), pool.clone(), bootstrap);
         applied.roster(|roster| peers.follow(roster, &BTreeSet::new()));
+        let quorum_age = QuorumAge::default();
         let raft = Raft::build(
             node,
             raft_config,
-            PeerNetworks { peers: peers.clone(), log: log.clone() },
+            PeerNetworks { peers: peers.clone(), log: log.clone(), quorum_age: quorum_age.clone() },
             log.clone(),
             StateMachine::new(applied.clone(), log.clone()),
         )
         .await
         .map_err(|fatal| OpenError::Recover(fatal.to_string()))?;
+        quorum_age.follow(&raft);
         let proposer = Proposer::new(raft.clone());
         let guard = Guard { own: peers.own(), own_member: member, log: log.clone(), applied: applied.clone() };
         let puller = Puller::new(applied.clone(), log.clone(), peers.clone());
@@ -230,6 +233,7 @@ impl Consensus {
             submissions,
             pool,
             heard,
+            quorum_age,
             puller,
             service,
             election_max,

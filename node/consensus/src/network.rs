@@ -15,6 +15,7 @@ use openraft::{BasicNode, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use crate::guard::{self, AppendAsked, MisledBy};
 use crate::log_store::LogStore;
 use crate::peers::{CallError, Peers, jitter};
+use crate::read::QuorumAge;
 use crate::snapshot::SnapshotData;
 use crate::types::{NodeId, Snapshot, TypeConfig, Vote};
 use crate::wire::{
@@ -37,13 +38,14 @@ type RpcError = RPCError<TypeConfig>;
 pub(crate) struct PeerNetworks {
     pub(crate) peers: Peers,
     pub(crate) log: LogStore,
+    pub(crate) quorum_age: QuorumAge,
 }
 
 impl RaftNetworkFactory<TypeConfig> for PeerNetworks {
     type Network = PeerNetwork;
 
     async fn new_client(&mut self, target: NodeId, _node: &BasicNode) -> PeerNetwork {
-        PeerNetwork { peers: self.peers.clone(), log: self.log.clone(), target }
+        PeerNetwork { peers: self.peers.clone(), log: self.log.clone(), quorum_age: self.quorum_age.clone(), target }
     }
 }
 
@@ -51,6 +53,7 @@ impl RaftNetworkFactory<TypeConfig> for PeerNetworks {
 pub(crate) struct PeerNetwork {
     peers: Peers,
     log: LogStore,
+    quorum_age: QuorumAge,
     target: NodeId,
 }
 
@@ -129,7 +132,8 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         rpc.leader_commit = rpc.leader_commit.max(self.log.committed());
         let timeout = if rpc.entries.is_empty() { option.soft_ttl() } else { APPEND_TIMEOUT };
         let asked = AppendAsked::from(&rpc);
-        let message = wire::from_append_request(self.peers.own(), &rpc);
+        let mut message = wire::from_append_request(self.peers.own(), &rpc);
+        message.quorum_age_ms = self.quorum_age.ms();
         let answer =
             self.peers
                 .call(self.target, timeout, message, |mut client, request| async move {

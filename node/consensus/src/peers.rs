@@ -246,8 +246,12 @@ impl Peer {
         }
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
         let message = status.message().to_owned();
-        // What is wrong with one message says nothing about the peer, and may quote a command.
-        if !matches!(status.code(), tonic::Code::InvalidArgument | tonic::Code::ResourceExhausted) {
+        // Whoever does not let this node in does so whatever it says next. What is wrong with one message, or with the peer's own
+        // lines to others, says nothing about the way to it, and may quote a command.
+        if matches!(
+            status.code(),
+            tonic::Code::Unauthenticated | tonic::Code::PermissionDenied | tonic::Code::FailedPrecondition
+        ) {
             self.gate().missed(member, &message, expected);
         }
         CallError::Refused { member, reason, message }

@@ -1,6 +1,6 @@
 //! Reads that see everything that was acknowledged before they were asked, and how old what is read otherwise may be.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use comity_core::MemberId;
@@ -45,18 +45,83 @@ pub enum ReadError {
     Stopped(String),
 }
 
-/// When a leader last spoke to this node and was heard.
+/// When a leader last spoke to this node and was heard, and how old what is applied here is by what it said.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Heard(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct Heard(Arc<Mutex<Word>>);
+
+#[derive(Debug, Default)]
+struct Word {
+    /// When a leader spoke last.
+    heard: Option<Instant>,
+    /// When a quorum last answered the leader, as of which everything that was committed is applied here.
+    current: Option<Instant>,
+    /// The same of what was said since, once the entries below are applied.
+    coming: Option<(Instant, u64)>,
+}
+
+impl Word {
+    /// Takes over what has come about by now.
+    fn applied(&mut self, applied: u64) {
+        if let Some((at, _)) = self.coming.take_if(|(_, needed)| *needed <= applied) {
+            self.current = self.current.max(Some(at));
+        }
+    }
+}
 
 impl Heard {
-    pub(crate) fn now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    fn word(&self) -> MutexGuard<'_, Word> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A leader was heard: so long ago a quorum answered it, and then the entries below `committed` were committed.
+    pub(crate) fn leader(&self, quorum_age_ms: Option<u64>, committed: u64, applied: u64) {
+        let now = Instant::now();
+        let mut word = self.word();
+        word.heard = Some(now);
+        let quorum = quorum_age_ms.and_then(|age| now.checked_sub(Duration::from_millis(age)));
+        if let Some(quorum) = quorum {
+            word.applied(applied);
+            // What is waited for is not put off by what is said meanwhile: a node that is always a little behind gets on, too.
+            word.coming.take_if(|(_, needed)| *needed > committed);
+            word.coming.get_or_insert((quorum, committed));
+            word.applied(applied);
+        }
+    }
+
+    /// How long ago a leader was heard.
     pub(crate) fn ms_ago(&self) -> Option<u64> {
-        let heard = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.map(|at| milliseconds(at.elapsed()))
+        self.word().heard.map(|at| milliseconds(at.elapsed()))
+    }
+
+    /// How old what is applied is, at most.
+    fn age_ms(&self, applied: u64) -> Option<u64> {
+        let mut word = self.word();
+        word.applied(applied);
+        word.current.map(|at| milliseconds(at.elapsed()))
+    }
+}
+
+/// How long ago a quorum last answered this node, where it leads: known once Raft runs. It holds on to Raft's figures alone, not
+/// to Raft, which the network is a part of.
+#[derive(Clone, Default)]
+pub(crate) struct QuorumAge(Arc<OnceLock<AgeOf>>);
+
+type AgeOf = Box<dyn Fn() -> Option<u64> + Send + Sync>;
+
+impl QuorumAge {
+    pub(crate) fn follow(&self, raft: &Raft) {
+        let metrics = raft.metrics();
+        let age = move || {
+            let now = metrics.borrow_watched();
+            let leads = now.current_leader == Some(now.id);
+            leads.then(|| now.last_quorum_acked.map(|at| milliseconds(at.elapsed()))).flatten()
+        };
+        // It is followed once.
+        let _ = self.0.set(Box::new(age));
+    }
+
+    pub(crate) fn ms(&self) -> Option<u64> {
+        self.0.get().and_then(|age| age())
     }
 }
 
@@ -103,16 +168,12 @@ impl Consensus {
         }
     }
 
-    /// How long ago this node last knew of a quorum, in milliseconds: where it leads, when a quorum answered it; elsewhere,
-    /// when it took something from a leader. Nothing if it never did. What it shows is at least as new as that.
-    pub fn heard_ms_ago(&self) -> Option<u64> {
-        let metrics = self.0.raft.metrics();
-        let quorum = {
-            let now = metrics.borrow_watched();
-            let leads = now.current_leader == Some(now.id);
-            leads.then(|| now.last_quorum_acked.map(|at| milliseconds(at.elapsed()))).flatten()
-        };
-        [quorum, self.0.heard.ms_ago()].into_iter().flatten().min()
+    /// How old what this node shows is at most, in milliseconds: when a quorum last answered it, where it leads; elsewhere, when
+    /// one last answered the leader, once what was committed by then is applied here. Nothing if it never was. A leader that lies
+    /// may say that it is younger.
+    pub fn age_ms(&self) -> Option<u64> {
+        let applied = self.0.applied.position().borrow().applied;
+        [self.0.quorum_age.ms(), self.0.heard.age_ms(applied)].into_iter().flatten().min()
     }
 }
 

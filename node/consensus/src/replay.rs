@@ -59,7 +59,10 @@ pub(crate) async fn commands(genesis: &Arc<Genesis>, log: &LogStore) -> Result<L
             // Its signatures were verified before it was kept.
             let checked = check_own(genesis.federation(), &command.envelope);
             let accepted = checked.and_then(|checked| list.apply_checked(&checked));
-            let accepted = accepted.map_err(|refusal| ReplayError::NotAccepted { leaf, refusal })?;
+            let accepted = accepted.map_err(|refusal| match refusal {
+                Refusal::RulesTooNew { .. } => ReplayError::Rules(refusal),
+                refusal => ReplayError::NotAccepted { leaf, refusal },
+            })?;
             if accepted.repeated {
                 return Err(ReplayError::Misplaced { leaf });
             }

@@ -121,7 +121,9 @@ impl ConsensusService for PeerConsensus {
         let Inner { raft, guard, pool, heard, placing, .. } = &*self.0;
         let sender = wire::sender(request.get_ref().sender.as_ref()).map_err(Turned::from)?;
         let from = guard.raft_sender(request.extensions().get::<Peer>(), sender)?;
+        let quorum_age_ms = request.get_ref().quorum_age_ms;
         let message = wire::append_request(request.into_inner()).map_err(Turned::from)?;
+        let committed = message.leader_commit.as_ref().map_or(0, |id| id.index + 1);
         let _placing = placing.read().await;
         pool.recognise(&message);
         let mut answer = AppendResponse::Success;
@@ -136,7 +138,9 @@ impl ConsensusService for PeerConsensus {
             }
         }
         if matches!(answer, AppendResponse::Success | AppendResponse::Conflict) {
-            heard.now();
+            // Where entries are missing here nothing is known to be current yet.
+            let age = quorum_age_ms.filter(|_| matches!(answer, AppendResponse::Success));
+            heard.leader(age, committed, self.0.applied.position().borrow().applied);
         }
         Ok(Response::new(wire::from_append_response(&answer)))
     }

@@ -188,6 +188,7 @@ pub(crate) fn from_append_request(sender: Sender, request: &AppendRequest) -> v1
         prev_log_id: request.prev_log_id.as_ref().map(from_log_id),
         entries: request.entries.iter().map(from_entry).collect(),
         leader_commit: request.leader_commit.as_ref().map(from_log_id),
+        quorum_age_ms: None,
     }
 }
 

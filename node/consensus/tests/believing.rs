@@ -56,6 +56,7 @@ async fn a_lying_leader_changes_no_membership() {
             prev_log_id: Some(before),
             entries: vec![entry],
             leader_commit: None,
+            quorum_age_ms: None,
         };
         let refused = speaker.client.append_entries(message).await.unwrap_err();
         assert_eq!(refused.get_details_error_info().unwrap().reason, "OTHER_MEMBERSHIP", "{refused}");
@@ -86,6 +87,7 @@ fn uncommitted(
         prev_log_id: Some(v1::RaftLogId { term: 0, node_id: comity_core::roster::node_id(to, 1), index: 0 }),
         entries: (1..).zip(payloads).map(entry).collect(),
         leader_commit: None,
+        quorum_age_ms: None,
     }
 }
 

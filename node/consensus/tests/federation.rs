@@ -112,7 +112,7 @@ async fn a_killed_leader_loses_nothing_that_was_acknowledged() {
     assert!(error.to_string().contains(&who.to_string()) && error.to_string().contains(&dead.to_string()), "{error}");
     assert!(alone.read(|list| list.ballot(&lost).is_none()));
     assert!(ballots.iter().all(|ballot| alone.read(|list| list.ballot(ballot).is_some())));
-    assert!(alone.heard_ms_ago().is_some_and(|ago| ago > 2_000));
+    assert!(alone.age_ms().is_some_and(|ago| ago > 2_000));
 
     // Everybody crashes, and comes back with everything.
     nodes.remove(0).kill();
@@ -239,6 +239,7 @@ impl<'a> Liar<'a> {
             prev_log_id: prev.map(|index| v1::RaftLogId { term, node_id, index }),
             entries: commands.into_iter().enumerate().map(command).collect(),
             leader_commit: None,
+            quorum_age_ms: None,
         }
     }
 }

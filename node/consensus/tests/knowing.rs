@@ -27,7 +27,7 @@ async fn a_barrier_lets_a_read_see_everything_before_it() {
         let reads = &nodes[(from + 1) % 3].consensus;
         reads.read_barrier(A_WHILE).await.unwrap();
         assert!(reads.read(|list| list.ballot(&ballot).is_some()), "{serial}");
-        assert!(reads.heard_ms_ago().is_some());
+        assert!(reads.age_ms().is_some());
     }
     // Over a change of the leader.
     let leads = leader(&nodes).await;
@@ -43,7 +43,7 @@ async fn a_barrier_lets_a_read_see_everything_before_it() {
 
     // A minority reads, says how old it is, and knows that it does not know.
     nodes.remove(0).kill();
-    until("nothing is heard", || nodes[0].consensus.heard_ms_ago().is_some_and(|ago| ago > 300)).await;
+    until("nothing is heard", || nodes[0].consensus.age_ms().is_some_and(|ago| ago > 300)).await;
     let error = nodes[0].consensus.read_barrier(Duration::from_secs(1)).await.unwrap_err();
     assert!(matches!(error, ReadError::NoQuorum { .. }), "{error}");
     assert!(nodes[0].consensus.read(|list| list.ballot(&ballot).is_some()));
@@ -53,7 +53,7 @@ async fn a_barrier_lets_a_read_see_everything_before_it() {
 async fn a_node_alone_has_heard_of_nobody() {
     let world = World::new(3);
     let node = world.start(member("FR")).await;
-    assert_eq!(node.consensus.heard_ms_ago(), None);
+    assert_eq!(node.consensus.age_ms(), None);
     let error = node.consensus.read_barrier(Duration::from_millis(300)).await.unwrap_err();
     assert!(matches!(error, ReadError::NoQuorum { waited_ms: 300, .. }), "{error}");
 }

@@ -20,6 +20,9 @@ use crate::error::StoreError;
 /// How many actions of one author may wait.
 pub const PENDING_MAX_PER_AUTHOR: u64 = 1_000;
 
+/// What is said of an action that a crash cut short.
+const CUT_SHORT: &str = "it was under way when this node stopped: approve it again to be sure";
+
 /// Actions that wait for a second person.
 #[derive(Debug, Clone)]
 pub struct Approvals {
@@ -157,12 +160,13 @@ impl Approvals {
         self.end_running(id, state, Some(outcome)).await
     }
 
-    /// Puts a running action back: it could not be carried out now, and may be later with another yes.
+    /// Puts a running action back: it could not be carried out now, and may be later with another yes. Where it left this node
+    /// before that, `underway` says so, and nobody can refuse it any more.
     ///
     /// # Errors
     /// There is none, it is not running, or the database failed.
-    pub async fn put_back(&self, id: &str) -> Result<Approval, ApprovalError> {
-        self.end_running(id, ApprovalState::Pending, None).await
+    pub async fn put_back(&self, id: &str, underway: Option<String>) -> Result<Approval, ApprovalError> {
+        self.end_running(id, ApprovalState::Pending, underway).await
     }
 
     async fn end_running(
@@ -193,7 +197,7 @@ impl Approvals {
     /// Says no, with the reason. The author may take back what they asked for, expired or not.
     ///
     /// # Errors
-    /// There is none, it was decided before, or the database failed.
+    /// There is none, it was decided before, it is under way already, or the database failed.
     pub async fn refuse(
         &self,
         id: &str,
@@ -205,7 +209,11 @@ impl Approvals {
         self.database
             .write(move |connection| {
                 Box::pin(async move {
-                    require_pending(connection, &id).await?;
+                    let found = require_pending(connection, &id).await?;
+                    // INVARIANT: what may still take effect is not called refused.
+                    if found.outcome.is_some() {
+                        return Err(ApprovalError::Underway { id });
+                    }
                     decide(connection, &id, ApprovalState::Refused, Some((&approver, at)), Some(reason)).await?;
                     require(connection, &id).await
                 })
@@ -214,11 +222,14 @@ impl Approvals {
     }
 }
 
-/// What a crash left running is pending again.
+/// What a crash left running is pending again, and may have taken effect.
 pub(crate) async fn put_back_running(connection: &mut Connection) -> Result<(), StoreError> {
-    sqlx::query("UPDATE approval SET state = 'pending', decided_by = NULL, decided_at = NULL WHERE state = 'running'")
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "UPDATE approval SET state = 'pending', decided_by = NULL, decided_at = NULL, outcome = $1 WHERE state = 'running'",
+    )
+    .bind(CUT_SHORT)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -73,7 +73,7 @@ async fn what_a_crash_cut_short_waits_again() {
         test.store.approvals().claim(&waiting(n).id, &second, at(1)).await.unwrap();
     }
     test.store.approvals().finish(&waiting(2).id, Err("no quorum".to_owned())).await.unwrap();
-    let back = test.store.approvals().put_back(&waiting(3).id).await.unwrap();
+    let back = test.store.approvals().put_back(&waiting(3).id, None).await.unwrap();
     assert_eq!((back.state, back.decided_by), (ApprovalState::Pending, None));
     let test = test.reopen().await;
     let approvals = test.store.approvals();
@@ -82,7 +82,14 @@ async fn what_a_crash_cut_short_waits_again() {
     let pending = approvals.list(Some(ApprovalState::Pending), None, 1).await.unwrap();
     let next = approvals.list(Some(ApprovalState::Pending), Some(pending[0].position), 10).await.unwrap();
     assert_eq!((pending[0].id.as_str(), next[0].id.as_str()), ("A-00000003", "A-00000001"));
+    // Whoever stopped while it was under way cannot tell whether it took effect: it is done again, and not called refused.
+    let refused = approvals.refuse("A-00000001", &second, "No.", at(2)).await;
+    assert!(matches!(refused, Err(ApprovalError::Underway { .. })), "{refused:?}");
     approvals.claim("A-00000001", &second, at(2)).await.unwrap();
+    approvals.put_back("A-00000001", Some("handed in".to_owned())).await.unwrap();
+    let refused = approvals.refuse("A-00000001", &second, "No.", at(2)).await;
+    assert!(matches!(refused, Err(ApprovalError::Underway { .. })), "{refused:?}");
+    approvals.refuse("A-00000003", &second, "No.", at(2)).await.unwrap();
 }
 
 #[tokio::test]

@@ -263,6 +263,14 @@ pub enum ApprovalError {
         /// By whom.
         decided_by: Option<SpiffeId>,
     },
+    /// It left this node, and may take effect whatever is said now.
+    #[error(
+        "approval {id}: it was handed in already and may still take effect, so that it cannot be refused: approve it again to know what came of it"
+    )]
+    Underway {
+        /// Which.
+        id: String,
+    },
     /// Only a running action ends.
     #[error("approval {id} is {state}: expected running")]
     NotRunning {
