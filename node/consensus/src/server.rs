@@ -151,7 +151,13 @@ impl ConsensusService for PeerConsensus {
         let from = guard.raft_sender(request.extensions().get::<Peer>(), sender)?;
         let message = wire::vote_request(request.into_inner()).map_err(Turned::from)?;
         guard.vote_request(from, &message, self.term())?;
+        #[cfg(feature = "simulation")]
+        let asked = message.vote;
         let answer = raft.vote(message).await.map_err(stopped)?;
+        #[cfg(feature = "simulation")]
+        if answer.vote_granted {
+            crate::simulation::given(guard.own.node, &asked);
+        }
         Ok(Response::new(wire::from_vote_response(&answer)))
     }
 

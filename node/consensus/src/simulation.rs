@@ -2,6 +2,7 @@
 //!
 //! Everything else in a simulated node is what runs in a real one. Only built with the `simulation` feature.
 
+mod promises;
 mod runtime;
 mod seed;
 
@@ -18,6 +19,8 @@ use crate::consensus::{Consensus, OpenError, Seat};
 use crate::log_store::{LogOwner, LogStore};
 use crate::peers::Dial;
 
+pub use self::promises::broken_promise;
+pub(crate) use self::promises::given;
 pub(crate) use self::runtime::SeededRuntime;
 pub use self::seed::set_seed;
 pub(crate) use self::seed::{is_seeded, number};

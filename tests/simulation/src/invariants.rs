@@ -15,6 +15,7 @@ mod people_sign;
 mod periods;
 mod replays;
 mod signed;
+mod votes_stand;
 
 use comity_core::list::BallotState;
 
@@ -57,6 +58,7 @@ pub(crate) trait Invariant {
 pub(crate) fn all(world: &World) -> Vec<Box<dyn Invariant>> {
     vec![
         Box::new(logs_agree::LogsAgree),
+        Box::new(votes_stand::VotesStand),
         Box::new(signed::Signed),
         Box::new(banned_are_mute::BannedAreMute),
         Box::new(people_sign::PeopleSign),

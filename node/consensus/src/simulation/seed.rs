@@ -9,6 +9,7 @@ thread_local! {
 /// Makes everything that is random in this thread follow from a seed; `None` makes it random again.
 pub fn set_seed(seed: Option<u64>) {
     SEED.set(seed);
+    super::promises::reset();
 }
 
 /// Whether this thread repeats what a seed decides: then nothing may run beside it.
