@@ -5,9 +5,8 @@ use comity_core::canonical::{self, Hex32};
 use comity_core::list::{BallotId, Command, Motion, PublicText, Statement, Table};
 use comity_core::proposal::PublicPart;
 use comity_core::sha256;
+use comity_identity::certificate::fingerprint;
 use comity_proto::v1;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 
 use crate::connection::Node;
 use crate::documents;
@@ -152,11 +151,7 @@ fn show_keys(page: &mut Page, motion: &Motion) {
 
 /// SHA-256 of each certificate, as `comity pki show` has it.
 pub(crate) fn fingerprints(roots_pem: &[String]) -> Vec<String> {
-    let of = |pem: &String| {
-        let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok();
-        der.map_or_else(|| "no certificate".to_owned(), |der| hex::encode(sha256(&der)))
-    };
-    roots_pem.iter().map(of).collect()
+    roots_pem.iter().map(|pem| fingerprint(pem).unwrap_or_else(|| "no certificate".to_owned())).collect()
 }
 
 /// The salted digest that a command must name if it tables this text: with the salt that the node drew.

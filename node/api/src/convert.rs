@@ -130,19 +130,17 @@ pub(crate) fn proposal(view: ProposalView) -> v1::Proposal {
 
 pub(crate) fn approval(view: ApprovalView, whole: bool, now: Timestamp) -> v1::Approval {
     let a = view.approval;
-    let (to_sign, signatures_needed, signed_by) = match view.signing {
+    let (command, signatures_needed, signed_by) = match view.signing {
         None => (None, 0, Vec::new()),
         Some(signing) => {
             let needed = i32::try_from(signing.needed).unwrap_or(i32::MAX);
             (signing.command.filter(|_| whole), needed, signing.signed_by)
         }
     };
-    let (to_sign, tabled) = match to_sign {
-        None => (None, None),
-        Some(ToSign { payload_type, payload, tabled }) => {
-            (Some(v1::SignedCommand { payload_type, payload }), tabled.map(ballots::tabled))
-        }
+    let sign = |ToSign { payload_type, payload, tabled }| {
+        (v1::SignedCommand { payload_type, payload }, tabled.map(ballots::tabled))
     };
+    let (to_sign, tabled) = command.map(sign).unzip();
     let state = match a.state {
         ApprovalState::Pending if a.expires <= now => v1::ApprovalState::Expired,
         ApprovalState::Pending => v1::ApprovalState::Pending,
@@ -167,7 +165,7 @@ pub(crate) fn approval(view: ApprovalView, whole: bool, now: Timestamp) -> v1::A
         to_sign,
         signatures_needed,
         signed_by,
-        tabled,
+        tabled: tabled.flatten(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Following the roster: whom this node trusts, and which connections may stay open.
 //!
 //! INVARIANT: from the moment at which this node has applied a suspension or an expulsion, the member's certificates open no
-//! connection, and those that are open end at once: there is no wait in between. Where consensus cannot do without its node, a
-//! new connection may be opened, over which nothing but Raft's own messages is heard, until Raft's membership leaves it out.
+//! connection, and those that are open end at once: there is no wait in between. Where consensus cannot do without its node,
+//! nothing but Raft's own messages is heard from it, over a connection that stays or a new one, until Raft's membership leaves
+//! it out.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,6 +1,9 @@
 //! Reading a leaf certificate: one SPIFFE id, counted in the DER, and nothing else that names its holder.
 
+use comity_core::canonical::Hex32;
 use comity_core::{SpiffeId, Timestamp, sha256};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use x509_parser::asn1_rs::{Any, FromDer as _};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, X509Extension};
@@ -94,6 +97,12 @@ pub(crate) fn validity(certificate: &X509Certificate<'_>) -> Result<(Timestamp, 
 
 fn instant(time: ASN1Time) -> Result<Timestamp, RefusedCertificate> {
     time.timestamp().checked_mul(1_000_000).and_then(Timestamp::from_micros).ok_or(RefusedCertificate::Malformed)
+}
+
+/// SHA-256 of a certificate in PEM, 64 hexadecimal digits, by which people compare it; nothing where it is none.
+pub fn fingerprint(pem: &str) -> Option<String> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
+    Some(Hex32(sha256(&der)).to_string())
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
 //! The roster.
 
 use comity_app::{MemberView, MembersView};
-use comity_core::canonical::Hex32;
 use comity_core::roster::Person;
 use comity_core::rule::BallotKind;
+use comity_identity::certificate::fingerprint;
 use comity_proto::v1;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 
 use super::time;
 
@@ -42,12 +40,6 @@ fn member(view: MemberView) -> v1::Member {
         attest_time: view.attested.and_then(time),
         roots: row.roots_pem.iter().filter_map(|pem| fingerprint(pem)).collect(),
     }
-}
-
-/// SHA-256 of a certificate in PEM; one that cannot be read was never let into the roster.
-fn fingerprint(pem: &str) -> Option<String> {
-    let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
-    Some(Hex32(comity_core::sha256(&der)).to_string())
 }
 
 fn person(person: &Person) -> v1::Person {
