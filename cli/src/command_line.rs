@@ -10,7 +10,8 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::session::{GlobalOptions, Session};
 use crate::{
-    approve, audit, ballot, context, demo, importing, list, measure, member, node_status, pki, policy, proposal,
+    approve, audit, ballot, context, demo, importing, list, measure, member, node_status, pki, policy, recall, records,
+    release,
 };
 
 /// The command of a sanctions coalition's operators, approvers, policy officers, auditors and administrators
@@ -39,7 +40,22 @@ pub(crate) struct CommandLine {
 pub(crate) enum Noun {
     /// Cases for designating a subject: draft, show, share, table, withdraw
     #[command(subcommand)]
-    Proposal(proposal::ProposalCommand),
+    Proposal(records::proposal::ProposalCommand),
+    /// What is thought of a partner's proposal: support, co-sponsor, question, concern
+    #[command(subcommand)]
+    Opinion(records::opinion::OpinionCommand),
+    /// Attacks: when, where, with what, and who held whom responsible
+    #[command(subcommand)]
+    Incident(records::incident::IncidentCommand),
+    /// References to material that stays where it is: hash, custody, links
+    #[command(subcommand)]
+    Evidence(records::evidence::EvidenceCommand),
+    /// Onward release: ask a record's originator, grant, refuse
+    #[command(subcommand)]
+    Release(release::ReleaseCommand),
+    /// Take a record back from everybody who ever received it
+    #[command(subcommand)]
+    Recall(recall::RecallCommand),
     /// Read subjects from official lists into drafts
     #[command(subcommand)]
     Import(importing::ImportCommand),
@@ -104,7 +120,12 @@ pub(crate) async fn run(command_line: CommandLine, output: &mut Output) -> Resul
 async fn carry_out(noun: Noun, session: &mut Session<'_>) -> Result<(), Failure> {
     // Boxed: the largest of these would otherwise make every command's future as large as itself.
     match noun {
-        Noun::Proposal(command) => Box::pin(proposal::run(command, session)).await,
+        Noun::Proposal(command) => Box::pin(records::proposal::run(command, session)).await,
+        Noun::Opinion(command) => Box::pin(records::opinion::run(command, session)).await,
+        Noun::Incident(command) => Box::pin(records::incident::run(command, session)).await,
+        Noun::Evidence(command) => Box::pin(records::evidence::run(command, session)).await,
+        Noun::Release(command) => Box::pin(release::run(command, session)).await,
+        Noun::Recall(command) => Box::pin(recall::run(command, session)).await,
         Noun::Import(command) => Box::pin(importing::run(command, session)).await,
         Noun::Approve(command) => Box::pin(approve::run(command, session)).await,
         Noun::Ballot(command) => Box::pin(ballot::run(command, session)).await,

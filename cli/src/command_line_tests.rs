@@ -34,8 +34,8 @@ async fn help_lists_the_nouns_and_the_exit_codes() {
     let (exit, said) = comity("--help").await;
     assert_eq!(exit, Exit::Ok);
     for noun in [
-        "proposal", "import", "approve", "ballot", "list", "measure", "policy", "audit", "member", "node", "pki",
-        "context",
+        "proposal", "opinion", "incident", "evidence", "release", "recall", "import", "approve", "ballot", "list",
+        "measure", "policy", "audit", "member", "node", "pki", "context",
     ] {
         assert!(said.out().contains(&format!("\n  {noun} ")), "{noun}: {}", said.out());
     }
@@ -53,6 +53,12 @@ async fn the_verbs_are_those_that_the_documentation_names() {
     }
     let expected = "proposal draft, proposal edit, proposal show, proposal list, proposal share, proposal table, \
         proposal withdraw, \
+        opinion give, opinion show, opinion list, opinion withdraw, \
+        incident add, incident edit, incident show, incident list, incident share, incident withdraw, \
+        evidence add, evidence custody, evidence edit, evidence check, evidence show, evidence list, evidence share, \
+        evidence withdraw, \
+        release request, release grant, release refuse, release list, \
+        recall start, recall status, recall list, recall retain, recall give-up, recall cannot-comply, \
         import ofac, \
         approve list, approve show, approve yes, approve sign, approve no, \
         ballot list, ballot show, ballot vote, ballot acknowledge, ballot hold, ballot extend-hold, ballot lift, \
@@ -60,12 +66,13 @@ async fn the_verbs_are_those_that_the_documentation_names() {
         list show, list list, list history, list status, list diff, list watch, list delist, list merge, \
         list review, list export, list verify, \
         measure attach, measure end, measure list, \
-        policy check, policy apply, policy show, policy list, \
+        policy check, policy test, policy explain, policy simulate, policy apply, policy show, policy list, \
+        policy history, policy people, \
         audit log, audit verify, audit checkpoint, \
         member genesis, member list, member show, member invite, member join, member admit, member suspend, \
         member readmit, member expel, member replace-keys, member change-rule, member raise-version, \
         member rotate-keys, member revoke-keys, member enroll, member revoke-person, member require-signatures, \
-        node status, \
+        node status, node rotate-store-key, \
         pki init, pki issue, pki person, pki show, \
         context list, context use, context show, context add, context check";
     assert_eq!(verbs.join(", "), expected);

@@ -129,8 +129,18 @@ impl Node {
         &self.caller
     }
 
-    pub(crate) fn proposals(&self) -> v1::proposal_service_client::ProposalServiceClient<Calls> {
-        v1::proposal_service_client::ProposalServiceClient::new(self.calls.clone())
+    pub(crate) fn records(&self) -> v1::record_service_client::RecordServiceClient<Calls> {
+        v1::record_service_client::RecordServiceClient::new(self.calls.clone())
+            .max_decoding_message_size(ANSWER_MAX_BYTES)
+    }
+
+    pub(crate) fn releases(&self) -> v1::release_service_client::ReleaseServiceClient<Calls> {
+        v1::release_service_client::ReleaseServiceClient::new(self.calls.clone())
+            .max_decoding_message_size(ANSWER_MAX_BYTES)
+    }
+
+    pub(crate) fn recalls(&self) -> v1::recall_service_client::RecallServiceClient<Calls> {
+        v1::recall_service_client::RecallServiceClient::new(self.calls.clone())
             .max_decoding_message_size(ANSWER_MAX_BYTES)
     }
 

@@ -1,12 +1,109 @@
-//! Proposals, public parts and subjects as pages to read.
+//! Records, public parts and subjects as pages to read.
 
+use comity_core::document::{Attribution, Collected, CustodyEvent, Document, ReadBody, SourcesBody};
 use comity_core::marking::Marking;
 use comity_core::proposal::{IncidentMention, MeasureSought, Proposal, PublicPart, Source};
 use comity_core::subject::{Address, NameKind, NameQuality, Subject};
-use comity_core::view::{DiscoverView, ReadSourcesView, ReadView};
+use comity_core::view::{DiscoverView, LinksView, ReadSourcesView, ReadView};
 use serde_json::Value;
 
 use crate::page::Page;
+use crate::when;
+
+/// A whole document of this member.
+pub(crate) fn document(page: &mut Page, document: &Document) {
+    if let Document::Proposal(whole) = document {
+        return proposal(page, whole);
+    }
+    marking(page, document.marking());
+    body(page, &document.read_body());
+    sources_body(page, &document.sources_body());
+    if let Document::Evidence(evidence) = document {
+        page.field("kept at", evidence.locator.as_deref().unwrap_or_default());
+    }
+    links(page, document.links().iter().map(ToString::to_string));
+}
+
+/// What `read` gives, of any kind.
+fn body(page: &mut Page, body: &ReadBody) {
+    match body {
+        ReadBody::Proposal(body) => {
+            subject(page, &body.subject);
+            case(page, &body.statement_of_case, &body.measures, &body.incidents);
+            assessment(page, body.assessment.as_deref());
+        }
+        ReadBody::Opinion(body) => {
+            page.heading(&format!("Opinion on {}: {}", body.about, body.stance));
+            page.prose(body.text.as_deref().unwrap_or_default());
+        }
+        ReadBody::Incident(body) => {
+            page.heading("Incident");
+            page.field("date", body.date.to_string());
+            page.field("place", &body.place);
+            page.field("country", body.country.as_ref().map(ToString::to_string).unwrap_or_default());
+            page.field("agent", body.agent.as_deref().unwrap_or_default());
+            page.prose(body.description.as_deref().unwrap_or_default());
+            body.attributions.iter().for_each(|attribution| attributed(page, attribution));
+        }
+        ReadBody::Evidence(body) => {
+            page.heading("Evidence reference");
+            page.field("material", body.material.as_str());
+            page.field("reliability", body.reliability.map(|r| format!("{r:?}")).unwrap_or_default());
+            page.field("credibility", body.credibility.map(|c| c.to_string()).unwrap_or_default());
+            page.prose(body.description.as_deref().unwrap_or_default());
+        }
+        ReadBody::Request(body) => {
+            page.heading(&format!("Request to release {} to {}", body.about, body.to));
+            page.field("until", body.until.map(when::local_core).unwrap_or_default());
+            page.prose(&body.purpose);
+        }
+        ReadBody::Grant(body) => {
+            page.heading(&format!("{} for {}: {}", body.about, body.to, body.decision));
+            page.field("answers", body.request.map(|request| request.to_string()).unwrap_or_default());
+            page.field("until", body.until.map(when::local_core).unwrap_or_default());
+            page.prose(&body.purpose);
+        }
+        ReadBody::Recall(body) => {
+            page.heading(&format!("Recall of {}", body.about));
+            page.prose(&body.reason);
+        }
+    }
+}
+
+fn attributed(page: &mut Page, attribution: &Attribution) {
+    let date = attribution.date.map(|date| format!(" ({date})")).unwrap_or_default();
+    let finding = attribution.finding.as_ref().map(|f| format!(". {f}")).unwrap_or_default();
+    page.prose(&format!("{}: {}{date}{finding}", attribution.by, attribution.to));
+}
+
+/// What `read_sources` gives beyond it.
+fn sources_body(page: &mut Page, body: &SourcesBody) {
+    let evidence = match body {
+        SourcesBody::Sources(found) => return sources(page, found),
+        SourcesBody::Evidence(evidence) => evidence,
+    };
+    page.heading("Sources (source-revealing)");
+    page.field("holder", evidence.holder.as_deref().unwrap_or_default());
+    page.field("sha256", evidence.sha256.map(|digest| digest.to_string()).unwrap_or_default());
+    page.field("bytes", evidence.bytes.map(|bytes| bytes.get().to_string()).unwrap_or_default());
+    if let Some(Collected { date, by, place }) = &evidence.collected {
+        let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let place = place.as_ref().map(|place| format!(", {place}")).unwrap_or_default();
+        page.field("collected", format!("{date}{by}{place}"));
+    }
+    page.fields("custody", evidence.custody.iter().map(handed_over));
+}
+
+fn handed_over(event: &CustodyEvent) -> String {
+    let seal = event.seal.as_ref().map(|seal| format!(", seal {seal}")).unwrap_or_default();
+    let hash = if event.hash_checked { ", hash checked" } else { "" };
+    let note = event.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+    format!("{}  {} to {}{seal}{hash}{note}", when::local_core(event.at), event.from, event.to)
+}
+
+fn links(page: &mut Page, links: impl Iterator<Item = String>) {
+    page.fields("bears on", links);
+}
 
 /// A whole proposal.
 pub(crate) fn proposal(page: &mut Page, proposal: &Proposal) {
@@ -28,14 +125,18 @@ pub(crate) fn view(page: &mut Page, name: &str, document: &[u8]) {
     match name {
         "discover" if let Ok(view) = comity_core::canonical::from_slice::<DiscoverView>(document) => {
             marking(page, &view.marking);
+            let terms = view.terms.unwrap_or_default();
+            page.field("held until", terms.until.map(when::local_core).unwrap_or_default());
+            page.field("released for", terms.purpose.unwrap_or_default());
         }
         "read" if let Ok(view) = comity_core::canonical::from_slice::<ReadView>(document) => {
-            subject(page, &view.subject);
-            case(page, &view.statement_of_case, &view.measures, &view.incidents);
-            assessment(page, view.assessment.as_deref());
+            body(page, &view.body);
         }
         "read_sources" if let Ok(view) = comity_core::canonical::from_slice::<ReadSourcesView>(document) => {
-            sources(page, &view.sources);
+            sources_body(page, &view.body);
+        }
+        "links" if let Ok(view) = comity_core::canonical::from_slice::<LinksView>(document) => {
+            links(page, view.links.iter().map(ToString::to_string));
         }
         _ => unknown(page, name, document),
     }

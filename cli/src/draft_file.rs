@@ -1,4 +1,4 @@
-//! Drafts as officers write them: one proposal in a YAML or JSON file, or on standard input.
+//! Documents as officers write them: one in a YAML or JSON file, or on standard input.
 //!
 //! Reads and checks; sends nothing. Whatever is wrong is said with the file, the line where it is known, and the field.
 
@@ -6,10 +6,11 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 
-use comity_core::canonical;
+use comity_core::document::Document;
 use comity_core::proposal::{Proposal, PublicPart};
 use comity_core::violation::Violations;
-use serde::Deserialize as _;
+use comity_core::{RecordKind, canonical};
+use serde::de::DeserializeOwned;
 use serde_saphyr::options::MergeKeyPolicy;
 use serde_saphyr::{Error as YamlError, Options};
 
@@ -18,6 +19,12 @@ pub const FILE_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A draft to begin from: every common field, explained.
 pub const EXAMPLE: &str = include_str!("draft_file/example.yaml");
+
+/// An incident to begin from.
+pub const INCIDENT_EXAMPLE: &str = include_str!("draft_file/incident.yaml");
+
+/// An evidence reference to begin from.
+pub const EVIDENCE_EXAMPLE: &str = include_str!("draft_file/evidence.yaml");
 
 /// Why a file is no draft.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +52,7 @@ pub enum DraftFileError {
         line: usize,
     },
     /// There is nothing in it.
-    #[error("{file}: is empty: `comity proposal draft --example` prints a draft to begin from")]
+    #[error("{file}: is empty: the verb's `--example` prints one to begin from")]
     Empty {
         /// The file.
         file: String,
@@ -109,19 +116,45 @@ impl fmt::Display for Place {
     }
 }
 
-/// Reads a draft from a path, or from standard input where it is `-`. What begins with `{` is JSON, all else YAML.
+/// Reads a draft of a record from a path, or from standard input where it is `-`. What begins with `{` is JSON, all else YAML.
 ///
 /// # Errors
-/// The file cannot be read, or it is no valid proposal.
-pub fn read(source: &str) -> Result<Proposal, DraftFileError> {
+/// The file cannot be read, or it is no valid document of that kind.
+pub fn read(kind: RecordKind, source: &str) -> Result<Document, DraftFileError> {
+    let document = match kind {
+        RecordKind::Proposal => Document::Proposal(read_as(source)?),
+        RecordKind::Opinion => Document::Opinion(read_as(source)?),
+        RecordKind::Incident => Document::Incident(read_as(source)?),
+        RecordKind::Evidence => Document::Evidence(read_as(source)?),
+        RecordKind::Request => Document::Request(read_as(source)?),
+        RecordKind::Grant => Document::Grant(read_as(source)?),
+        RecordKind::Recall => Document::Recall(read_as(source)?),
+    };
+    let checked = match &document {
+        Document::Proposal(proposal) => check(proposal),
+        other => other.check(),
+    };
+    checked.map_err(|violations| DraftFileError::Invalid { file: name_of(source), violations })?;
+    Ok(document)
+}
+
+/// Reads any document that a person wrote, YAML or JSON, as it is; what it says is the caller's to check.
+///
+/// # Errors
+/// The file cannot be read, or does not have the document's fields.
+pub fn read_as<T: DeserializeOwned>(source: &str) -> Result<T, DraftFileError> {
     if source == "-" {
-        return read_from("standard input", io::stdin().lock());
+        return read_from(&name_of(source), io::stdin().lock());
     }
     let file = File::open(source).map_err(|error| DraftFileError::Read { file: source.to_owned(), source: error })?;
     read_from(source, file)
 }
 
-fn read_from(file: &str, input: impl Read) -> Result<Proposal, DraftFileError> {
+fn name_of(source: &str) -> String {
+    if source == "-" { "standard input".to_owned() } else { source.to_owned() }
+}
+
+fn read_from<T: DeserializeOwned>(file: &str, input: impl Read) -> Result<T, DraftFileError> {
     let name = || file.to_owned();
     let mut bytes = Vec::new();
     let read = input.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes);
@@ -137,9 +170,7 @@ fn read_from(file: &str, input: impl Read) -> Result<Proposal, DraftFileError> {
     if text.trim().is_empty() {
         return Err(DraftFileError::Empty { file: name() });
     }
-    let proposal = if text.trim_start().starts_with('{') { json(file, text)? } else { yaml(file, text)? };
-    check(&proposal).map_err(|violations| DraftFileError::Invalid { file: name(), violations })?;
-    Ok(proposal)
+    if text.trim_start().starts_with('{') { json(file, text) } else { yaml(file, text) }
 }
 
 /// What the node would refuse is said here, before anything is sent.
@@ -155,7 +186,7 @@ fn check(proposal: &Proposal) -> Result<(), Violations> {
     Ok(())
 }
 
-fn json(file: &str, text: &str) -> Result<Proposal, DraftFileError> {
+fn json<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, DraftFileError> {
     canonical::from_slice(text.as_bytes()).map_err(|error| {
         let file = file.to_owned();
         if error.problem.starts_with("missing field `marking`") {
@@ -172,11 +203,11 @@ fn json(file: &str, text: &str) -> Result<Proposal, DraftFileError> {
     })
 }
 
-fn yaml(file: &str, text: &str) -> Result<Proposal, DraftFileError> {
+fn yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, DraftFileError> {
     let mut path = String::new();
     let read = serde_saphyr::with_deserializer_from_str_with_options(text, options(), |yaml| {
         let mut track = serde_path_to_error::Track::new();
-        Proposal::deserialize(serde_path_to_error::Deserializer::new(yaml, &mut track))
+        T::deserialize(serde_path_to_error::Deserializer::new(yaml, &mut track))
             .inspect_err(|_| path = track.path().to_string())
     });
     read.map_err(|error| refusal(file, &path, error.without_snippet()))

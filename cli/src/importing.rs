@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use comity_core::document::Document;
 use comity_core::marking::{Caveat, Compartment, Handling, Marking};
 use comity_core::{MemberId, Tier};
 
@@ -13,7 +14,7 @@ use crate::import::ofac::{self, Imported, OfacError};
 use crate::output::Format;
 use crate::page::Page;
 use crate::session::Session;
-use crate::{documents, proposal};
+use crate::{documents, records};
 
 /// The verbs of `comity import`.
 #[derive(Debug, Clone, Subcommand)]
@@ -93,7 +94,10 @@ pub(crate) async fn run(command: ImportCommand, session: &mut Session<'_>) -> Re
     document
         .check()
         .map_err(|violations| Failure::error(format!("uid {uid}: does not fit a proposal")).fields(&violations))?;
-    if draft { proposal::create(session, &document, None).await } else { proposal::print_draft(session, &document) }
+    if !draft {
+        return records::print_draft(session, &document);
+    }
+    records::create(session, &Document::Proposal(Box::new(document)), None).await
 }
 
 fn show(session: &mut Session<'_>, imported: &Imported, uid: u64) -> Result<(), Failure> {

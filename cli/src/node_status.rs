@@ -13,13 +13,25 @@ use crate::when::span;
 /// The verbs of `comity node`.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum NodeCommand {
-    /// Show the node's state: list, access log, partners
+    /// Show the node's state: list, access log, how far partners are behind
     Status,
+    /// Exchange the key that wraps the keys of records for a fresh one, while the node serves
+    ///
+    /// The new key is in the key file before anything is wrapped with it, and the old one goes out of it at the end: back the
+    /// file up afterwards. What is cut short goes on when the node starts.
+    RotateStoreKey,
 }
 
 pub(crate) async fn run(command: NodeCommand, session: &mut Session<'_>) -> Result<(), Failure> {
-    let NodeCommand::Status = command;
     let node = session.node().await?;
+    if let NodeCommand::RotateStoreKey = command {
+        let asked = Asked::about("store key", "comity node status");
+        let rotated = node.node().rotate_store_key(v1::RotateStoreKeyRequest {}).await.map_err(|s| asked.refused(s))?;
+        let view = RotatedView { wrapped: rotated.into_inner().wrapped };
+        session.output.show(&view, |_| format!("exchanged; {} keys of records wrapped anew", view.wrapped))?;
+        session.output.note("back up the key file now: without it the store does not open");
+        return Ok(());
+    }
     let asked = Asked::about("node", "comity context check");
     let status =
         node.node().get_node_status(v1::GetNodeStatusRequest {}).await.map_err(|s| asked.refused(s))?.into_inner();
@@ -51,16 +63,23 @@ fn page(style: &Style, view: &NodeView) -> String {
     let mut text = page.finish();
     if !view.peers.is_empty() {
         let rows = view.peers.iter().map(|peer| {
-            let pulled = if peer.last_pull_seconds < 0 {
-                "never".into()
-            } else {
-                format!("{} ago", span(peer.last_pull_seconds))
-            };
+            let ago = |seconds: i64| if seconds < 0 { "never".into() } else { format!("{} ago", span(seconds)) };
             let problem = if peer.problem.is_empty() { "-".to_owned() } else { peer.problem.clone() };
-            vec![peer.member.clone(), peer.endpoint.clone(), pulled, peer.unacknowledged.to_string(), problem]
+            let incoming = if peer.up_to_date { "up to date" } else { "not yet" };
+            vec![
+                peer.member.clone(),
+                peer.endpoint.clone(),
+                peer.queued.to_string(),
+                peer.unacknowledged.to_string(),
+                ago(peer.last_receipt_seconds),
+                format!("{incoming}, heard {}", ago(peer.last_heard_seconds)),
+                peer.copies.to_string(),
+                problem,
+            ]
         });
         text.push('\n');
-        text.push_str(&table(style, &["PARTNER", "ENDPOINT", "LAST PULL", "WAITING", "PROBLEM"], rows.collect()));
+        let headings = ["PARTNER", "ENDPOINT", "QUEUED", "UNRECEIPTED", "LAST RECEIPT", "FROM IT", "COPIES", "PROBLEM"];
+        text.push_str(&table(style, &headings, rows.collect()));
     }
     text
 }
@@ -86,9 +105,20 @@ struct NodeView {
 struct PeerView {
     member: String,
     endpoint: String,
-    last_pull_seconds: i64,
-    problem: String,
+    /// What waits to be decided on for it.
+    queued: i64,
+    /// What was released and it has not acknowledged.
     unacknowledged: i64,
+    last_receipt_seconds: i64,
+    last_heard_seconds: i64,
+    up_to_date: bool,
+    copies: i64,
+    problem: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct RotatedView {
+    wrapped: u64,
 }
 
 impl From<v1::NodeStatus> for NodeView {
@@ -96,9 +126,13 @@ impl From<v1::NodeStatus> for NodeView {
         let peers = status.peers.into_iter().map(|peer| PeerView {
             member: peer.member,
             endpoint: peer.endpoint,
-            last_pull_seconds: peer.last_pull_seconds,
-            problem: peer.problem,
+            queued: peer.queued,
             unacknowledged: peer.unacknowledged,
+            last_receipt_seconds: peer.last_receipt_seconds,
+            last_heard_seconds: peer.last_heard_seconds,
+            up_to_date: peer.up_to_date,
+            copies: peer.copies,
+            problem: peer.problem,
         });
         Self {
             peers: peers.collect(),

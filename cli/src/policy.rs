@@ -1,10 +1,13 @@
 //! `comity policy`: what each partner may see. The node checks and applies; this only carries.
 
+mod people;
+mod trials;
+
 use std::io::Read as _;
 use std::path::Path;
 
 use clap::Subcommand;
-use comity_core::MemberId;
+use comity_core::{MemberId, RecordId};
 use comity_proto::v1;
 use serde::Serialize;
 
@@ -15,6 +18,8 @@ use crate::refusal::Asked;
 use crate::session::Session;
 use crate::{approve, when, wire};
 
+/// The most versions that are listed.
+const HISTORY_MAX: usize = 10_000;
 /// The largest policy that is read, in bytes.
 const POLICY_MAX_BYTES: u64 = 1024 * 1024;
 
@@ -26,6 +31,45 @@ pub(crate) enum PolicyCommand {
         after_long_help = "Examples:\n  comity policy check --party DE de.cedar\n  generate-policy | comity policy check --party DE -"
     )]
     Check {
+        /// The partner
+        #[arg(long, value_name = "PARTY")]
+        party: MemberId,
+        /// The policy, Cedar; `-` reads stdin
+        #[arg(value_name = "FILE")]
+        file: String,
+    },
+    /// Decide cases with the policies in force, or with one partner's policy replaced: who, what, expected
+    ///
+    /// Ends with 8 where a case does not hold.
+    #[command(
+        after_long_help = "Examples:\n  comity policy test --example > cases.yaml\n  comity policy test cases.yaml\n  comity policy test cases.yaml --party DE --with de.cedar"
+    )]
+    Test {
+        /// The cases, YAML or JSON; `-` reads stdin
+        #[arg(value_name = "CASES", required_unless_present = "example")]
+        cases: Option<String>,
+        /// The partner whose policy is replaced for the test
+        #[arg(long, value_name = "PARTY", requires = "with")]
+        party: Option<MemberId>,
+        /// What it is replaced by, Cedar
+        #[arg(long, value_name = "FILE", requires = "party")]
+        with: Option<String>,
+        /// Print example cases to start from
+        #[arg(long, conflicts_with_all = ["cases", "party"])]
+        example: bool,
+    },
+    /// Explain why a partner may have as much of a record as it may: which rule, which policy, what is missing
+    #[command(after_long_help = "Examples:\n  comity policy explain FR-P-8K3M9QXT2V4N6R7W --party DE")]
+    Explain {
+        /// The record
+        record: RecordId,
+        /// The partner
+        #[arg(long, value_name = "PARTY")]
+        party: MemberId,
+    },
+    /// Show what a policy would change over the whole store, without applying it
+    #[command(after_long_help = "Examples:\n  comity policy simulate --party DE de.cedar")]
+    Simulate {
         /// The partner
         #[arg(long, value_name = "PARTY")]
         party: MemberId,
@@ -50,9 +94,30 @@ pub(crate) enum PolicyCommand {
         /// The partner
         #[arg(long, value_name = "PARTY")]
         party: MemberId,
+        /// Which version [default: the one in force]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+        number: Option<i64>,
     },
     /// List the policies in force
     List,
+    /// List every version of a policy that was ever in force: when, and by whom
+    History {
+        /// The partner; this member's own code for the clearances of its people
+        #[arg(long, value_name = "PARTY")]
+        party: MemberId,
+    },
+    /// Show how far this member's own people are cleared, or ask that it be changed; another person approves
+    #[command(
+        after_long_help = "Examples:\n  comity policy people\n  comity policy people --example > people.yaml\n  comity policy people --apply people.yaml"
+    )]
+    People {
+        /// Ask that this file be put into force, YAML or JSON; `-` reads stdin
+        #[arg(long, value_name = "FILE")]
+        apply: Option<String>,
+        /// Print example clearances to start from
+        #[arg(long, conflicts_with = "apply")]
+        example: bool,
+    },
 }
 
 pub(crate) async fn run(command: PolicyCommand, session: &mut Session<'_>) -> Result<(), Failure> {
@@ -70,11 +135,21 @@ pub(crate) async fn run(command: PolicyCommand, session: &mut Session<'_>) -> Re
             let approval = node.policies().apply_policy(request).await.map_err(|s| asked.refused(s))?.into_inner();
             approve::deferred(session, &node, approval, |_| false).await
         }
-        PolicyCommand::Show { party } => {
-            let policy = get(&session.node().await?, party).await?;
+        PolicyCommand::Test { example: true, .. } => session.output.line(trials::CASES_EXAMPLE),
+        PolicyCommand::Test { cases, party, with, .. } => {
+            trials::test(session, cases.as_deref().unwrap_or("-"), party.zip(with)).await
+        }
+        PolicyCommand::Explain { record, party } => trials::explain(session, record, party).await,
+        PolicyCommand::Simulate { party, file } => trials::simulate(session, party, &file).await,
+        PolicyCommand::Show { party, number } => {
+            let policy = get(&session.node().await?, party, number.unwrap_or(0)).await?;
             show(session, policy)
         }
         PolicyCommand::List => list(session).await,
+        PolicyCommand::History { party } => history(session, party).await,
+        PolicyCommand::People { example: true, .. } => session.output.line(people::EXAMPLE),
+        PolicyCommand::People { apply: Some(file), .. } => people::apply(session, &file).await,
+        PolicyCommand::People { .. } => people::show(session).await,
     }
 }
 
@@ -137,9 +212,9 @@ async fn check(session: &mut Session<'_>, party: MemberId, text: String, file: &
         .next(format!("correct it, then comity policy check --party {party} {file}")))
 }
 
-async fn get(node: &Node, party: MemberId) -> Result<v1::Policy, Failure> {
+async fn get(node: &Node, party: MemberId, version: i64) -> Result<v1::Policy, Failure> {
     let asked = Asked::about(format!("policy for {party}"), "comity policy list");
-    let request = v1::GetPolicyRequest { party: party.to_string() };
+    let request = v1::GetPolicyRequest { party: party.to_string(), version };
     Ok(node.policies().get_policy(request).await.map_err(|s| asked.refused(s))?.into_inner())
 }
 
@@ -172,7 +247,30 @@ async fn list(session: &mut Session<'_>) -> Result<(), Failure> {
         .policies;
     let applied: Vec<String> = policies.iter().map(|p| when::local(p.apply_time.as_ref())).collect();
     let view = PoliciesView { policies: policies.into_iter().map(PolicyView::from).collect() };
-    session.output.show(&view, |style| {
+    show_all(session, &view, applied)
+}
+
+async fn history(session: &mut Session<'_>, party: MemberId) -> Result<(), Failure> {
+    let client = session.node().await?.policies();
+    let asked = Asked::about(format!("policies for {party}"), "comity policy list");
+    let (policies, _) = wire::collect(HISTORY_MAX, |page_size, page_token| {
+        let (mut client, asked) = (client.clone(), asked.clone());
+        async move {
+            let request = v1::ListPolicyVersionsRequest { party: party.to_string(), page_size, page_token };
+            let page = client.list_policy_versions(request).await.map_err(|s| asked.refused(s))?.into_inner();
+            Ok((page.policies, page.next_page_token))
+        }
+    })
+    .await?;
+    let applied: Vec<String> = policies.iter().map(|p| when::local(p.apply_time.as_ref())).collect();
+    let view = PoliciesView { policies: policies.into_iter().map(PolicyView::from).collect() };
+    show_all(session, &view, applied)?;
+    session.output.note(&format!("next:  comity policy show --party {party} --number N"));
+    Ok(())
+}
+
+fn show_all(session: &mut Session<'_>, view: &PoliciesView, applied: Vec<String>) -> Result<(), Failure> {
+    session.output.show(view, |style| {
         let rows = view.policies.iter().zip(applied).map(|(p, applied)| {
             let sha256 = wire::digits(&p.sha256);
             let (author, approver) = (wire::short_id(&p.author), wire::short_id(&p.approver));

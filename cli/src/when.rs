@@ -30,6 +30,46 @@ impl When {
     }
 }
 
+/// A text is no end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected an instant such as 2026-12-31T12:00:00Z, a last day such as 2026-12-31, or how long from now: 12h, 30d, 8w"
+)]
+pub(crate) struct InvalidEnd;
+
+/// When something ends, as typed: a day counts whole, in the zone of whoever types it; a span runs from now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Until(pub(crate) Timestamp);
+
+impl std::str::FromStr for Until {
+    type Err = InvalidEnd;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEnd> {
+        end(text, Timestamp::now(), &TimeZone::system()).map(Self)
+    }
+}
+
+impl Until {
+    /// As the wire carries it.
+    pub(crate) fn to_proto(self) -> prost_types::Timestamp {
+        When(self.0).to_proto()
+    }
+}
+
+fn end(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, InvalidEnd> {
+    if let Ok(day) = text.parse::<Date>() {
+        let next = day.tomorrow().map_err(|_| InvalidEnd)?;
+        return next.to_zoned_datetime(zone.clone()).map(|zoned| zoned.timestamp()).map_err(|_| InvalidEnd);
+    }
+    let at = parse(text, now, zone).map_err(|_| InvalidEnd)?;
+    // A span is read as how long ago: turned round, it is how long from now.
+    if text.parse::<Timestamp>().is_ok() {
+        Ok(at)
+    } else {
+        now.checked_add(at.until(now).map_err(|_| InvalidEnd)?).map_err(|_| InvalidEnd)
+    }
+}
+
 fn parse(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, InvalidInstant> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);
@@ -125,6 +165,24 @@ mod tests {
             ["", "d", "7", "-7d", "+7d", "7 d", "7x", "1.5h", "yesterday", "2026-13-01", "99999999999999999d", "7é"]
         {
             assert_eq!(parse(text, now, &zone), Err(InvalidInstant), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_a_whole_day_or_a_span_from_now() {
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        for (text, expected) in [
+            ("2026-12-31T08:00:00Z", "2026-12-31T08:00:00Z"),
+            ("2026-12-31", "2026-12-31T23:00:00Z"),
+            ("90s", "2026-11-23T12:01:30Z"),
+            ("12h", "2026-11-24T00:00:00Z"),
+            ("2w", "2026-12-07T12:00:00Z"),
+        ] {
+            assert_eq!(end(text, now, &zone).unwrap().to_string(), expected, "{text}");
+        }
+        for text in ["", "d", "-7d", "tomorrow", "2026-13-01"] {
+            assert_eq!(end(text, now, &zone), Err(InvalidEnd), "{text}");
         }
     }
 

@@ -44,7 +44,7 @@ async fn an_edit_a_removal_and_a_rewrite_are_found() {
     field.ok("FR", Role::Auditor, &["audit", "verify", "--against", &old]).await;
 
     // An edit: one record says something else.
-    let find = "SELECT n, record FROM access_leaf WHERE action = 'ProposalService/CreateProposal' ORDER BY n LIMIT 1";
+    let find = "SELECT n, record FROM access_leaf WHERE action = 'RecordService/CreateRecord' ORDER BY n LIMIT 1";
     let mut original = None;
     tamper(&mut field, async |pool| {
         let row = sqlx::query(find).fetch_one(&pool).await.unwrap();

@@ -42,7 +42,7 @@ async fn drafts_that_are_not_as_they_must_be() {
     }
     // Nothing of it was written, and a good one still is.
     assert_eq!(
-        field.ok("FR", Role::Operator, &["proposal", "list"]).await["proposals"].as_array().map(Vec::len),
+        field.ok("FR", Role::Operator, &["proposal", "list"]).await["records"].as_array().map(Vec::len),
         Some(0)
     );
     let path = field.file("draft.yaml", DRAFT);

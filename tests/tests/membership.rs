@@ -42,7 +42,7 @@ async fn is_answered(channel: &Channel) -> bool {
     }
     let mut request = Request::new(());
     request.set_timeout(Duration::from_secs(5));
-    let path = "/comity.v1.PeerService/Pull".parse().unwrap();
+    let path = "/comity.v1.CheckpointService/Cosign".parse().unwrap();
     match grpc.unary::<(), (), _>(request, path, tonic_prost::ProstCodec::default()).await {
         Ok(_) => true,
         Err(status) => status.get_details_error_info().is_some_and(|info| info.reason == "OTHER_FEDERATION"),

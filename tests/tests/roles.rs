@@ -17,13 +17,22 @@ use Role::{Admin, Approver, Auditor, Operator, Policy};
 
 /// Who may call what on the operator port.
 const PEOPLE: &[(&str, &[Role])] = &[
-    ("ProposalService/CreateProposal", &[Operator]),
-    ("ProposalService/UpdateProposal", &[Operator]),
-    ("ProposalService/GetProposal", &[Operator, Approver]),
-    ("ProposalService/ListProposals", &[Operator, Approver]),
-    ("ProposalService/ShareProposal", &[Operator]),
-    ("ProposalService/TableProposal", &[Operator]),
-    ("ProposalService/WithdrawProposal", &[Operator]),
+    ("RecordService/CreateRecord", &[Operator]),
+    ("RecordService/UpdateRecord", &[Operator]),
+    ("RecordService/GetRecord", &[Operator, Approver]),
+    ("RecordService/ListRecords", &[Operator, Approver]),
+    ("RecordService/ShareRecords", &[Operator]),
+    ("RecordService/GiveOpinion", &[Operator]),
+    ("RecordService/TableProposal", &[Operator]),
+    ("RecordService/WithdrawRecord", &[Operator]),
+    ("ReleaseService/RequestRelease", &[Operator]),
+    ("ReleaseService/AnswerRelease", &[Operator]),
+    ("ReleaseService/ListReleases", &[Operator, Approver]),
+    ("RecallService/StartRecall", &[Operator]),
+    ("RecallService/GetRecall", &[Operator, Approver]),
+    ("RecallService/ListRecalls", &[Operator, Approver]),
+    ("RecallService/HoldCopy", &[Operator]),
+    ("RecallService/AnswerCannotComply", &[Operator]),
     ("ApprovalService/ListApprovals", &[Operator, Approver, Policy, Admin]),
     ("ApprovalService/GetApproval", &[Operator, Approver, Policy, Admin]),
     ("ApprovalService/DecideApproval", &[Approver]),
@@ -52,19 +61,27 @@ const PEOPLE: &[(&str, &[Role])] = &[
     ("MemberService/ChangeKeys", &[Admin]),
     ("MemberService/SubmitSigned", &[Admin]),
     ("PolicyService/CheckPolicy", &[Policy]),
+    ("PolicyService/TestPolicy", &[Policy]),
+    ("PolicyService/ExplainRelease", &[Operator, Approver, Policy]),
+    ("PolicyService/SimulatePolicy", &[Policy]),
     ("PolicyService/ApplyPolicy", &[Policy]),
     ("PolicyService/GetPolicy", &[Policy, Approver, Auditor]),
     ("PolicyService/ListPolicies", &[Policy, Approver, Auditor]),
+    ("PolicyService/ListPolicyVersions", &[Policy, Approver, Auditor]),
+    ("PolicyService/ApplyPeople", &[Policy]),
+    ("PolicyService/GetPeople", &[Policy, Approver, Auditor]),
     ("AuditService/ListAccessRecords", &[Auditor]),
     ("AuditService/ReadAccessLeaves", &[Auditor]),
     ("AuditService/GetAccessCheckpoint", &[Auditor]),
     ("NodeService/GetNodeStatus", &[Operator, Approver, Policy, Auditor, Admin]),
+    ("NodeService/RotateStoreKey", &[Admin]),
 ];
 
 /// What only nodes call, on the peer port.
 const NODES: &[&str] = &[
-    "PeerService/Pull",
-    "PeerService/Acknowledge",
+    "PeerService/Exchange",
+    "PeerService/FetchRecalls",
+    "PeerService/AnswerRecall",
     "CheckpointService/Cosign",
     "ConsensusService/AppendEntries",
     "ConsensusService/Vote",
@@ -188,7 +205,7 @@ async fn each_port_admits_its_own_callers_alone() {
         assert_eq!(call(&nodes, method).await.code(), Code::Unimplemented, "{method} on the peer port");
     }
     // A stranger to the federation's genesis is told so by every peer service that takes one.
-    for method in ["PeerService/Pull", "PeerService/Acknowledge", "CheckpointService/Cosign"] {
+    for method in ["PeerService/FetchRecalls", "PeerService/AnswerRecall", "CheckpointService/Cosign"] {
         let status = call(&nodes, method).await;
         assert_eq!(reason(&status), "OTHER_FEDERATION", "{method}: {status:?}");
     }

@@ -70,7 +70,7 @@ async fn a_record_goes_where_two_people_and_the_policy_let_it_go() {
     until_hidden(&field, "DE", &proposal).await;
     // Canada never learnt of it.
     assert_eq!(
-        field.ok("CA", Role::Operator, &["proposal", "list"]).await["proposals"].as_array().map(Vec::len),
+        field.ok("CA", Role::Operator, &["proposal", "list"]).await["records"].as_array().map(Vec::len),
         Some(0)
     );
     // No byte of it is on Canada's disk, and no source on Germany's.
@@ -87,8 +87,9 @@ async fn a_record_goes_where_two_people_and_the_policy_let_it_go() {
         }
     }
     // What went out is in FR's log, with the policy that let it.
-    let log =
-        field.ok("FR", Role::Auditor, &["audit", "log", "--resource", &proposal, "--action", "PeerService/Pull"]).await;
+    let log = field
+        .ok("FR", Role::Auditor, &["audit", "log", "--resource", &proposal, "--action", "PeerService/Exchange page"])
+        .await;
     let log = log.to_string();
     // What was refused is in it, too, with the reason.
     let denied = field.ok("FR", Role::Auditor, &["audit", "log", "--resource", &proposal, "--outcome", "denied"]).await;

@@ -143,7 +143,7 @@ pub async fn tell(federation: &mut Federation, narrator: &mut Narrator<'_>) -> R
     }
     narrator.say("its desk's answer is, to the byte, the one for a proposal that does not exist");
     let listed = desk.json(&ca_operator, &["proposal", "list"]).await?;
-    if listed.pointer("/proposals").and_then(Value::as_array).is_some_and(|p| !p.is_empty()) {
+    if listed.pointer("/records").and_then(Value::as_array).is_some_and(|p| !p.is_empty()) {
         return Err(StepError::Broken("Canada sees a proposal that was not shared with it"));
     }
     narrator.say("Canada's list of proposals is empty");

@@ -3,7 +3,9 @@ use comity_core::subject::Subject;
 use super::*;
 
 fn from(text: &str) -> Result<Proposal, DraftFileError> {
-    read_from("draft.yaml", text.as_bytes())
+    let proposal = read_from("draft.yaml", text.as_bytes())?;
+    check(&proposal).map_err(|violations| DraftFileError::Invalid { file: "draft.yaml".to_owned(), violations })?;
+    Ok(proposal)
 }
 
 fn refused(text: &str) -> String {
@@ -25,7 +27,18 @@ fn the_example_is_a_draft() {
     assert_eq!(proposal.subject.names.len(), 3);
     assert_eq!(proposal.subject.birth_dates.len(), 3);
     let json = canonical::to_vec(&proposal);
-    assert_eq!(read_from("draft.json", json.as_slice()).unwrap(), proposal, "JSON is read as well as YAML");
+    assert_eq!(read_from::<Proposal>("draft.json", json.as_slice()).unwrap(), proposal, "JSON is read as well as YAML");
+}
+
+#[test]
+fn the_other_examples_are_documents_of_their_kinds() {
+    let folder = tempfile::tempdir().unwrap();
+    for (kind, text) in [(RecordKind::Incident, INCIDENT_EXAMPLE), (RecordKind::Evidence, EVIDENCE_EXAMPLE)] {
+        let path = folder.path().join("example.yaml");
+        std::fs::write(&path, text).unwrap();
+        let document = read(kind, &path.display().to_string()).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(document.kind(), kind);
+    }
 }
 
 #[test]
@@ -129,14 +142,14 @@ fn files_that_are_no_text_are_refused() {
     for empty in ["", " \n\n", "# only a comment\n", "\u{FEFF}"] {
         assert!(refused(empty).contains("--example"), "{empty:?}: {}", refused(empty));
     }
-    let error = read_from("f", &b"title: x\nsubject: \xFF\xFE\n"[..]).unwrap_err().to_string();
+    let error = read_from::<Proposal>("f", &b"title: x\nsubject: \xFF\xFE\n"[..]).unwrap_err().to_string();
     assert_eq!(error, "f: line 2: not UTF-8 text: save the file as UTF-8");
-    let error = read_from("f", io::repeat(b'x')).unwrap_err().to_string();
+    let error = read_from::<Proposal>("f", io::repeat(b'x')).unwrap_err().to_string();
     assert_eq!(error, "f: larger than 16777216 bytes: at most that");
-    let error = read("/nowhere/draft.yaml").unwrap_err().to_string();
+    let error = read(RecordKind::Proposal, "/nowhere/draft.yaml").unwrap_err().to_string();
     assert!(error.starts_with("/nowhere/draft.yaml: cannot read: "), "{error}");
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(read(dir.path().to_str().unwrap()), Err(DraftFileError::Read { .. })));
+    assert!(matches!(read(RecordKind::Proposal, dir.path().to_str().unwrap()), Err(DraftFileError::Read { .. })));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Connections as tonic serves them: counted for the access log, and ended when their peer is admitted no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use comity_core::Timestamp;
+use comity_core::{MemberId, Timestamp};
 use comity_identity::acceptor::Connection;
 use comity_identity::peer::Peer;
 use comity_identity::{SharedTrust, TrustStore};
@@ -74,6 +74,13 @@ impl LiveConnections {
         live.next += 1;
         live.open.insert(number, (peer, ended.clone()));
         Registration { live: self.clone(), number, ended }
+    }
+
+    /// Ends those of members that take part no more; says how many.
+    pub fn end_of(&self, members: &BTreeSet<MemberId>) -> usize {
+        let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let theirs = live.open.values().filter(|(peer, ended)| !ended.is_cancelled() && members.contains(&peer.member));
+        theirs.map(|(_, ended)| ended.cancel()).count()
     }
 
     /// Ends those whose peer would not be admitted any more; says how many.

@@ -3,22 +3,24 @@
 mod ballots;
 mod lists;
 mod members;
+mod policies;
+mod records;
 
 use std::str::FromStr;
 
-use comity_app::{ApprovalView, OwnProposal, PolicyView, ProposalView, ReceivedCopy, ToSign};
+use comity_app::{ApprovalView, PolicyView, ToSign};
 use comity_core::access::AccessRecord;
 use comity_core::dsse::EnvelopeSignature;
-use comity_core::view::{ReadView, ViewName};
 use comity_core::{MemberId, Timestamp};
 use comity_proto::v1;
 use comity_store::approvals::ApprovalState;
-use comity_store::proposals::ProposalState;
 use tonic::Status;
 
 pub(crate) use self::ballots::{ballot, from_choice};
 pub(crate) use self::lists::{entry, from_measure, list_status, publication};
 pub(crate) use self::members::members;
+pub(crate) use self::policies::{case_outcome, explanation, simulation};
+pub(crate) use self::records::{kind, onward_release, own_record, recall, received_recall, record};
 use crate::status;
 
 /// A field that must parse.
@@ -63,69 +65,6 @@ pub(crate) fn from_time(field: &str, at: Option<prost_types::Timestamp>) -> Resu
 
 fn names(members: impl IntoIterator<Item = MemberId>) -> Vec<String> {
     members.into_iter().map(|m| m.to_string()).collect()
-}
-
-pub(crate) fn own_proposal(own: OwnProposal, whole: bool) -> v1::Proposal {
-    let row = own.row;
-    let state = match row.state {
-        ProposalState::Withdrawn => v1::ProposalState::Withdrawn,
-        _ if own.ballot.is_some() => v1::ProposalState::Tabled,
-        ProposalState::Draft => v1::ProposalState::Draft,
-        ProposalState::Shared => v1::ProposalState::Shared,
-        ProposalState::Tabled => v1::ProposalState::Tabled,
-    };
-    v1::Proposal {
-        id: row.id.to_string(),
-        originator: row.id.originator().to_string(),
-        state: state.into(),
-        etag: row.version.to_string(),
-        title: row.proposal.title.clone(),
-        banner: row.proposal.marking.to_string(),
-        document: if whole { comity_core::canonical::to_vec(&row.proposal) } else { Vec::new() },
-        views: Vec::new(),
-        author: row.author.to_string(),
-        create_time: time(row.created),
-        update_time: time(row.updated),
-        shared_with: names(row.shared_with),
-        ballot: own.ballot.map(|b| b.to_string()).unwrap_or_default(),
-    }
-}
-
-pub(crate) fn received_proposal(copy: ReceivedCopy, whole: bool) -> v1::Proposal {
-    let read = copy
-        .document(ViewName::Read)
-        .and_then(|text| comity_core::canonical::from_slice::<ReadView>(text.as_bytes()).ok());
-    let views = copy.documents.iter().map(|d| v1::ViewDocument {
-        view: match d.view {
-            ViewName::Discover => "discover",
-            ViewName::Read => "read",
-            ViewName::ReadSources => "read_sources",
-        }
-        .to_owned(),
-        document: d.text.clone().into_bytes(),
-    });
-    v1::Proposal {
-        id: copy.record.to_string(),
-        originator: copy.record.originator().to_string(),
-        state: v1::ProposalState::Received.into(),
-        etag: copy.discover.version.to_string(),
-        title: read.map(|r| r.title).unwrap_or_default(),
-        banner: copy.discover.marking.to_string(),
-        document: Vec::new(),
-        views: if whole { views.collect() } else { Vec::new() },
-        author: String::new(),
-        create_time: time(copy.received),
-        update_time: time(copy.received),
-        shared_with: Vec::new(),
-        ballot: String::new(),
-    }
-}
-
-pub(crate) fn proposal(view: ProposalView) -> v1::Proposal {
-    match view {
-        ProposalView::Own(own) => own_proposal(*own, true),
-        ProposalView::Received(copy) => received_proposal(*copy, true),
-    }
 }
 
 pub(crate) fn approval(view: ApprovalView, whole: bool, now: Timestamp) -> v1::Approval {
@@ -189,6 +128,11 @@ pub(crate) fn policy(view: PolicyView, whole: bool) -> v1::Policy {
         text: if whole { p.text } else { String::new() },
         policy_ids: view.ids,
     }
+}
+
+/// A version that was in force, or clearances.
+pub(crate) fn policy_version(applied: comity_store::policies::PolicyVersion, whole: bool) -> v1::Policy {
+    policy(PolicyView { applied, ids: Vec::new() }, whole)
 }
 
 pub(crate) fn access_record(leaf: u64, record: AccessRecord) -> v1::AccessRecord {

@@ -168,8 +168,10 @@ impl Shared {
         let now = Timestamp::from_jiff(jiff::Timestamp::now());
         // An open connection outlives the certificate and the roster with which it began.
         info.peer.still_holds(&self.trust.load(), now).map_err(|e| status::certificate_lapsed(&e.to_string()))?;
-        // Of whoever takes part no more only consensus is heard, and only while it cannot do without.
-        if !rpc.by_the_needed && self.listener == Listener::Peer && !self.node.takes_part(info.peer.member) {
+        // INVARIANT: of whoever takes part no more only recalls are spoken of, and consensus while it cannot do without.
+        let is_left_out = self.listener == Listener::Peer && !self.node.takes_part(info.peer.member);
+        let needed = || rpc.by_the_needed && self.node.consensus().still_needed().contains(&info.peer.member);
+        if is_left_out && !rpc.by_the_left_out && !needed() {
             return Err(status::certificate_lapsed("this member takes part no more"));
         }
         if self.listener == Listener::Operator && info.peer.member != self.node.member() {

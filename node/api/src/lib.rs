@@ -19,7 +19,7 @@ pub mod table;
 pub use caller::{AccessScope, Caller};
 pub use connection::{ConnectionInfo, ConnectionSummary, Lifetime, LiveConnections, ServedConnection};
 pub use cosigning::cosign_forever;
-pub use exchange::pull_from_partners;
+pub use exchange::{follow_recalls, keep_in_step};
 pub use layer::{Access, AccessLayer};
 pub use reading::{AGE_HEADER, READ_HEADER};
 pub use roster::follow_roster;

@@ -1,9 +1,9 @@
 //! Following the roster: whom this node trusts, and which connections may stay open.
 //!
-//! INVARIANT: from the moment at which this node has applied a suspension or an expulsion, the member's certificates open no
-//! connection, and those that are open end at once: there is no wait in between. Where consensus cannot do without its node,
-//! nothing but Raft's own messages is heard from it, over a connection that stays or a new one, until Raft's membership leaves
-//! it out.
+//! INVARIANT: from the moment at which this node has applied a suspension or an expulsion, what is open with the member's node ends
+//! at once, and nothing but recalls is spoken of with it any more (`layer.rs` sees to that for each call): there is no wait in
+//! between. Where consensus cannot do without its node, Raft's own messages are heard from it, too, over a connection that stays or
+//! a new one, until Raft's membership leaves it out.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,6 +34,13 @@ pub async fn follow_roster(node: Arc<Node>, trust: SharedTrust, live: LiveConnec
         if seen.replace(version.clone()) != Some(version.clone()) {
             trust.replace(trust_of(&node));
             let partners: BTreeSet<MemberId> = node.partners().into_iter().map(|row| row.member).collect();
+            let gone: BTreeSet<MemberId> =
+                known.iter().flat_map(|known| known.difference(&partners)).copied().collect();
+            let gone = gone.difference(&node.consensus().still_needed()).copied().collect();
+            let ended = live.end_of(&gone);
+            if ended > 0 {
+                tracing::info!(ended, "connections of members that take part no more");
+            }
             for newcomer in known.iter().flat_map(|known| partners.difference(known)) {
                 if let Err(error) = node.welcome(*newcomer).await {
                     tracing::error!(member = %newcomer, %error, "what it may have is not decided anew");
@@ -43,7 +50,7 @@ pub async fn follow_roster(node: Arc<Node>, trust: SharedTrust, live: LiveConnec
         }
         let ended = live.end_lapsed(&trust.load(), Timestamp::from_jiff(jiff::Timestamp::now()));
         if ended > 0 {
-            tracing::info!(ended, "connections of whoever takes no part any more, or whose certificate has run out");
+            tracing::info!(ended, "connections whose certificate has run out, or is trusted no more");
         }
         // Only a change of the roster, or the sweep, is worth looking at the connections again.
         loop {
@@ -69,14 +76,16 @@ fn counting(node: &Node) -> (u64, BTreeSet<MemberId>) {
     (node.roster(|roster| roster.version()), node.consensus().still_needed())
 }
 
-/// The anchors of everybody who takes part or is still needed, and this member's own, whatever becomes of it: its people still ask its node.
+/// The anchors of everybody in the roster, and this member's own, whatever becomes of it: its people still ask its node. Those who
+/// take part no more come in by one door.
 fn trust_of(node: &Node) -> TrustStore {
     let mut anchors: Vec<MemberAnchors> = node.partners().iter().map(anchors_of).collect();
-    let needed = node.consensus().still_needed();
-    let left = |member: &MemberId| *member != node.member() && !node.takes_part(*member);
+    let own = node.member();
     anchors.extend(node.roster(|roster| {
-        let rows = needed.iter().filter(|member| left(member)).filter_map(|member| roster.get(*member));
-        rows.map(|standing| anchors_of(&standing.row)).collect::<Vec<_>>()
+        let left = roster.iter().filter(|standing| {
+            standing.row.member != own && standing.status != comity_core::roster::MemberStatus::Active
+        });
+        left.map(|standing| anchors_of(&standing.row)).collect::<Vec<_>>()
     }));
     let mut own = node.own_rows().into_iter();
     if let Some(mut row) = own.next() {

@@ -78,9 +78,11 @@ impl Front {
     /// TLS cannot be set up.
     pub fn serve_people(&self, listener: TcpListener, limits: ListenerLimits) -> Result<JoinHandle<()>, TlsSetupError> {
         let node = || Arc::clone(&self.node);
-        let proposals = v1::proposal_service_server::ProposalServiceServer::new(services::Proposals::new(node()));
+        let records = v1::record_service_server::RecordServiceServer::new(services::Records::new(node()));
         let policies = v1::policy_service_server::PolicyServiceServer::new(services::Policies::new(node()));
-        let routes = Routes::new(proposals.max_decoding_message_size(MESSAGE_MAX_BYTES))
+        let routes = Routes::new(records.max_decoding_message_size(MESSAGE_MAX_BYTES))
+            .add_service(v1::release_service_server::ReleaseServiceServer::new(services::Releases::new(node())))
+            .add_service(v1::recall_service_server::RecallServiceServer::new(services::Recalls::new(node())))
             .add_service(policies.max_decoding_message_size(MESSAGE_MAX_BYTES))
             .add_service(v1::approval_service_server::ApprovalServiceServer::new(services::Approvals::new(node())))
             .add_service(v1::ballot_service_server::BallotServiceServer::new(services::Ballots::new(node())))

@@ -11,7 +11,9 @@ mod members;
 mod nodes;
 mod peers;
 mod policies;
-mod proposals;
+mod recalls;
+mod records;
+mod releases;
 
 pub(crate) use approvals::Approvals;
 pub(crate) use audits::Audits;
@@ -22,7 +24,9 @@ pub(crate) use members::Members;
 pub(crate) use nodes::Nodes;
 pub(crate) use peers::Peers;
 pub(crate) use policies::Policies;
-pub(crate) use proposals::Proposals;
+pub(crate) use recalls::Recalls;
+pub(crate) use records::Records;
+pub(crate) use releases::Releases;
 
 /// Declares a service that holds the node.
 macro_rules! service {

@@ -49,6 +49,8 @@ pub struct Rpc {
     pub reads_list: bool,
     /// Whether a member that takes part no more may call it while consensus cannot do without its node.
     pub by_the_needed: bool,
+    /// Whether members that are suspended or expelled may call it: the one door that they keep, to give back what is recalled.
+    pub by_the_left_out: bool,
     /// The longest that a call may take until it is answered, or until a stream begins, in milliseconds.
     pub deadline_ms: u64,
 }
@@ -66,6 +68,7 @@ const APPROVERS: &[Role] = &[Role::Approver];
 const ASKERS: &[Role] = &[Role::Operator, Role::Approver, Role::Policy, Role::Admin];
 const SIGNERS: &[Role] = &[Role::Operator, Role::Admin];
 const OFFICERS: &[Role] = &[Role::Policy];
+const EXPLAINERS: &[Role] = &[Role::Operator, Role::Approver, Role::Policy];
 const POLICY_READERS: &[Role] = &[Role::Policy, Role::Approver, Role::Auditor];
 const AUDITORS: &[Role] = &[Role::Auditor];
 const EVERYBODY: &[Role] = &[Role::Operator, Role::Approver, Role::Policy, Role::Auditor, Role::Admin];
@@ -81,6 +84,7 @@ const fn person(name: &'static str, roles: &'static [Role]) -> Rpc {
         recording,
         reads_list: false,
         by_the_needed: false,
+        by_the_left_out: false,
         deadline_ms: 30_000,
     }
 }
@@ -97,6 +101,7 @@ const fn node(name: &'static str, recording: Recording, deadline_ms: u64) -> Rpc
         recording,
         reads_list: false,
         by_the_needed: false,
+        by_the_left_out: false,
         deadline_ms,
     }
 }
@@ -105,15 +110,28 @@ const fn raft(name: &'static str, deadline_ms: u64) -> Rpc {
     Rpc { by_the_needed: true, ..node(name, Recording::ByConnection, deadline_ms) }
 }
 
+const fn door(name: &'static str) -> Rpc {
+    Rpc { by_the_left_out: true, ..node(name, Recording::EachCall, 10_000) }
+}
+
 /// Every RPC that a node serves.
 pub const RPCS: &[Rpc] = &[
-    person("ProposalService/CreateProposal", OPERATORS),
-    person("ProposalService/UpdateProposal", OPERATORS),
-    person("ProposalService/GetProposal", READERS),
-    person("ProposalService/ListProposals", READERS),
-    person("ProposalService/ShareProposal", OPERATORS),
-    person("ProposalService/TableProposal", OPERATORS),
-    person("ProposalService/WithdrawProposal", OPERATORS),
+    person("RecordService/CreateRecord", OPERATORS),
+    person("RecordService/UpdateRecord", OPERATORS),
+    person("RecordService/GetRecord", READERS),
+    person("RecordService/ListRecords", READERS),
+    person("RecordService/ShareRecords", OPERATORS),
+    person("RecordService/GiveOpinion", OPERATORS),
+    person("RecordService/TableProposal", OPERATORS),
+    person("RecordService/WithdrawRecord", OPERATORS),
+    person("ReleaseService/RequestRelease", OPERATORS),
+    person("ReleaseService/AnswerRelease", OPERATORS),
+    person("ReleaseService/ListReleases", READERS),
+    person("RecallService/StartRecall", OPERATORS),
+    person("RecallService/GetRecall", READERS),
+    person("RecallService/ListRecalls", READERS),
+    person("RecallService/HoldCopy", OPERATORS),
+    person("RecallService/AnswerCannotComply", OPERATORS),
     person("ApprovalService/ListApprovals", ASKERS),
     person("ApprovalService/GetApproval", ASKERS),
     person("ApprovalService/DecideApproval", APPROVERS),
@@ -142,15 +160,23 @@ pub const RPCS: &[Rpc] = &[
     person("MemberService/ChangeKeys", ADMINS),
     person("MemberService/SubmitSigned", ADMINS),
     person("PolicyService/CheckPolicy", OFFICERS),
+    person("PolicyService/TestPolicy", OFFICERS),
+    person("PolicyService/ExplainRelease", EXPLAINERS),
+    person("PolicyService/SimulatePolicy", OFFICERS),
     person("PolicyService/ApplyPolicy", OFFICERS),
     person("PolicyService/GetPolicy", POLICY_READERS),
     person("PolicyService/ListPolicies", POLICY_READERS),
+    person("PolicyService/ListPolicyVersions", POLICY_READERS),
+    person("PolicyService/ApplyPeople", OFFICERS),
+    person("PolicyService/GetPeople", POLICY_READERS),
     person("AuditService/ListAccessRecords", AUDITORS),
     person("AuditService/ReadAccessLeaves", AUDITORS),
     person("AuditService/GetAccessCheckpoint", AUDITORS),
     person("NodeService/GetNodeStatus", EVERYBODY),
-    node("PeerService/Pull", Recording::EachCall, 45_000),
-    node("PeerService/Acknowledge", Recording::EachCall, 10_000),
+    person("NodeService/RotateStoreKey", ADMINS),
+    node("PeerService/Exchange", Recording::EachCall, 10_000),
+    door("PeerService/FetchRecalls"),
+    door("PeerService/AnswerRecall"),
     node("CheckpointService/Cosign", Recording::ByConnection, 10_000),
     raft("ConsensusService/AppendEntries", 10_000),
     raft("ConsensusService/Vote", 10_000),
@@ -209,7 +235,11 @@ mod tests {
         let expected = RPCS.iter().map(|rpc| {
             let roles: Vec<&str> = rpc.roles.iter().map(|role| role.as_str()).collect();
             vec![
-                format!("{}{}", rpc.name, if rpc.by_the_needed { " ‡" } else { "" }),
+                match (rpc.by_the_needed, rpc.by_the_left_out) {
+                    (true, _) => format!("{} ‡", rpc.name),
+                    (_, true) => format!("{} §", rpc.name),
+                    _ => rpc.name.to_owned(),
+                },
                 rpc.listener.as_str().to_owned(),
                 if rpc.roles == EVERYBODY { "all five".to_owned() } else { roles.join(", ") },
                 match rpc.recording {
@@ -231,7 +261,7 @@ mod tests {
             if rpc.name.starts_with("AuditService") {
                 assert_eq!(rpc.roles, [Role::Auditor], "{}", rpc.name);
             }
-            if rpc.name.starts_with("ProposalService") {
+            if rpc.name.starts_with("RecordService") {
                 assert!(!rpc.roles.contains(&Role::Auditor) && !rpc.roles.contains(&Role::Admin), "{}", rpc.name);
             }
         }
@@ -241,7 +271,7 @@ mod tests {
     fn a_path_is_served_on_its_own_listener_alone() {
         assert!(find(Listener::Operator, "/comity.v1.ListService/GetEntry").is_some());
         assert!(find(Listener::Peer, "/comity.v1.ListService/GetEntry").is_none());
-        assert!(find(Listener::Operator, "/comity.v1.PeerService/Pull").is_none());
+        assert!(find(Listener::Operator, "/comity.v1.PeerService/Exchange").is_none());
         assert!(find(Listener::Operator, "/comity.v1.ListService/getentry").is_none());
         assert!(find(Listener::Operator, "/grpc.health.v1.Health/Check").is_none());
     }

@@ -1,25 +1,68 @@
 //! What waits for another person: enough to carry it out later, and to carry it out twice without doing it twice.
 
 use comity_core::canonical::Hex32;
+use comity_core::document::{Grant, Recall};
 use comity_core::edtf::PartialDate;
 use comity_core::list::{BallotId, Choice, CommandId, EntryId, Measure, MeasureId, Motion};
-use comity_core::{KeyId, MemberId, RecordId, VersionId};
+use comity_core::{KeyId, MemberId, RecordId, Timestamp, VersionId};
 use comity_store::approvals::ApprovalKind;
 use serde::{Deserialize, Serialize};
+
+use crate::records::SharedVersion;
 
 /// An act that needs two people. Ids and salts are drawn when it is asked for, so that carrying it out again after a crash gives
 /// the very same command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
-    /// Show a proposal to parties.
+    /// Show records to parties.
     Share {
-        /// Which.
-        proposal: RecordId,
-        /// The version that was looked at.
-        version: VersionId,
+        /// Which, in the versions that were looked at.
+        records: Vec<SharedVersion>,
         /// To whom.
         parties: Vec<MemberId>,
+        /// Until when.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// Release a record onward, or refuse to.
+    Grant {
+        /// What is decided.
+        grant: Box<Grant>,
+        /// The id of the answer.
+        id: RecordId,
+        /// The version of the record that was looked at.
+        version: VersionId,
+        /// The version of the answer.
+        grant_version: VersionId,
+        /// The salts of the answer's documents.
+        salts: [Hex32; 2],
+    },
+    /// Ask for a record back from everybody who ever received it.
+    Recall {
+        /// What is asked for, and why.
+        recall: Box<Recall>,
+        /// Its id.
+        id: RecordId,
+        /// Its version.
+        version: VersionId,
+        /// The salts of its documents.
+        salts: [Hex32; 2],
+    },
+    /// Retain a copy against its recall, or let it be given up again.
+    HoldCopy {
+        /// Which.
+        record: RecordId,
+        /// Why; nothing lets it be given up again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
+    },
+    /// Answer a recall: it cannot be complied with.
+    CannotComply {
+        /// Which.
+        recall: RecordId,
+        /// Why.
+        because: String,
     },
     /// Lay a proposal's public part before all members.
     Table {
@@ -146,6 +189,11 @@ pub enum Action {
         /// Cedar.
         text: String,
     },
+    /// Put clearances of this member's people into force.
+    People {
+        /// The document, JSON.
+        document: String,
+    },
 }
 
 /// A signature that came with a command.
@@ -174,16 +222,24 @@ impl Action {
             Self::AttachMeasure { .. } | Self::EndMeasure { .. } => ApprovalKind::Measure,
             Self::Review { .. } => ApprovalKind::Review,
             Self::Keys { .. } => ApprovalKind::Keys,
-            Self::Policy { .. } => ApprovalKind::Policy,
+            Self::Policy { .. } | Self::People { .. } => ApprovalKind::Policy,
+            Self::Grant { .. } => ApprovalKind::Grant,
+            Self::Recall { .. } | Self::HoldCopy { .. } | Self::CannotComply { .. } => ApprovalKind::Recall,
         }
     }
 
     /// What it is about.
     pub fn resource(&self) -> String {
         match self {
-            Self::Share { proposal, .. }
-            | Self::Table { proposal, .. }
-            | Self::Withdraw { proposal: Some(proposal), .. } => proposal.to_string(),
+            Self::Share { records, .. } => match records.as_slice() {
+                [shared] => shared.record.to_string(),
+                _ => "records".to_owned(),
+            },
+            Self::Table { proposal, .. } | Self::Withdraw { proposal: Some(proposal), .. } => proposal.to_string(),
+            Self::Grant { grant, .. } => grant.about.to_string(),
+            Self::Recall { recall, .. } => recall.about.to_string(),
+            Self::HoldCopy { record, .. } => record.to_string(),
+            Self::CannotComply { recall, .. } => recall.to_string(),
             Self::Motion { motion, .. } => match (motion.entry(), motion.target()) {
                 (Some(entry), _) => entry.to_string(),
                 (None, Some(member)) => format!("member/{member}"),
@@ -200,6 +256,7 @@ impl Action {
             }
             Self::Keys { .. } => "keys".to_owned(),
             Self::Policy { party, .. } => format!("policy/{party}"),
+            Self::People { .. } => "people".to_owned(),
         }
     }
 
@@ -216,12 +273,15 @@ impl Action {
         }
     }
 
-    /// The proposal that it is about.
-    pub const fn proposal(&self) -> Option<RecordId> {
+    /// The records of this member that it is about: whoever approves it must be cleared for them.
+    pub fn records(&self) -> Vec<RecordId> {
         match self {
-            Self::Share { proposal, .. } | Self::Table { proposal, .. } => Some(*proposal),
-            Self::Withdraw { proposal, .. } => *proposal,
-            _ => None,
+            Self::Share { records, .. } => records.iter().map(|shared| shared.record).collect(),
+            Self::Table { proposal, .. } => vec![*proposal],
+            Self::Withdraw { proposal, .. } => proposal.iter().copied().collect(),
+            Self::Grant { grant, .. } => vec![grant.about],
+            Self::Recall { recall, .. } => vec![recall.about],
+            _ => Vec::new(),
         }
     }
 
@@ -239,7 +299,16 @@ impl Action {
 
     /// Whether a deciding command is what it comes to: what is done within this member needs none.
     pub const fn is_command(&self) -> bool {
-        !matches!(self, Self::Share { .. } | Self::Policy { .. })
+        !matches!(
+            self,
+            Self::Share { .. }
+                | Self::Policy { .. }
+                | Self::People { .. }
+                | Self::Grant { .. }
+                | Self::Recall { .. }
+                | Self::HoldCopy { .. }
+                | Self::CannotComply { .. }
+        )
     }
 }
 

@@ -2,19 +2,21 @@
 
 use comity_core::dsse::EnvelopeSignature;
 use comity_core::list::{Choice, Motion, Statement};
-use comity_core::proposal::{Proposal, PublicPart};
-use comity_core::{SpiffeId, Timestamp, VersionId, Violations};
+use comity_core::proposal::PublicPart;
+use comity_core::{RecordId, RecordKind, Role, SpiffeId, Timestamp, VersionId, Violations};
 use comity_store::approvals::{Approval, ApprovalError, ApprovalState, NewApproval};
 
 use crate::action::Action;
 use crate::error::{AppError, InternalError};
 use crate::fresh;
 use crate::node::Node;
-use crate::propose::short;
+use crate::records::short;
 use crate::signing::Signing;
 
 /// How long something waits for approval, in seconds: two weeks.
 const APPROVAL_SECONDS: i64 = 14 * 24 * 3_600;
+/// How many rows are looked at in one step for a page.
+const ROWS_PER_PAGE: usize = 200;
 /// The longest reason of a refusal.
 const REASON_MAX_CHARS: usize = 1_000;
 
@@ -36,8 +38,9 @@ pub struct ApprovalView {
 #[derive(serde::Serialize)]
 struct ApprovalDetails<'a> {
     action: &'a Action,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    proposal: Option<Proposal>,
+    /// What it is about, in the version that is decided on: one record, or the first of many.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    records: Vec<RecordDetails>,
     /// What the ballot that it acts on decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     motion: Option<Motion>,
@@ -46,6 +49,17 @@ struct ApprovalDetails<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     statement: Option<String>,
 }
+
+/// A record as an approver is shown it.
+#[derive(serde::Serialize)]
+struct RecordDetails {
+    id: RecordId,
+    kind: RecordKind,
+    document: serde_json::Value,
+}
+
+/// The most documents that an approver is shown of one action.
+const DETAILS_MAX_RECORDS: usize = 20;
 
 /// How an approver decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,33 +109,87 @@ impl Node {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn approvals(&self, all: bool, before: Option<u64>, limit: usize) -> Result<Vec<ApprovalView>, AppError> {
+    pub async fn approvals(
+        &self,
+        person: &SpiffeId,
+        all: bool,
+        token: &str,
+        size: usize,
+    ) -> Result<(Vec<ApprovalView>, String), AppError> {
         let state = if all { None } else { Some(ApprovalState::Pending) };
-        let found = self.store.approvals().list(state, before, limit).await.map_err(InternalError::Store)?;
-        let mut views = Vec::with_capacity(found.len());
-        for approval in found {
-            views.push(self.view(approval, false).await?);
+        let list = if all { "approvals/all" } else { "approvals" };
+        let mut below = match token {
+            "" => None,
+            token => Some(self.tokens.open(list, person.name(), token).ok_or_else(|| {
+                Violations::one("page_token", "is not one that this list gave you: begin without one")
+            })?),
+        };
+        let mut views = Vec::new();
+        loop {
+            let found = self.store.approvals().list(state, below, ROWS_PER_PAGE).await.map_err(InternalError::Store)?;
+            let last = found.len() < ROWS_PER_PAGE;
+            for approval in found {
+                let position = approval.position;
+                below = Some(position);
+                let view = self.view(approval, false).await?;
+                if !self.may_see_action(person, &view.action).await? {
+                    continue;
+                }
+                views.push(view);
+                if views.len() >= size {
+                    return Ok((views, self.tokens.seal(list, person.name(), position)));
+                }
+            }
+            if last {
+                return Ok((views, String::new()));
+            }
         }
-        Ok(views)
+    }
+
+    /// Whether a person is cleared for what an action is about.
+    async fn may_see_action(&self, person: &SpiffeId, action: &Action) -> Result<bool, AppError> {
+        match person.role() {
+            Role::Operator | Role::Approver => {}
+            // A policy officer reads no bodies, so only policies of what waits: the others' summaries name subjects.
+            Role::Policy => return Ok(matches!(action, Action::Policy { .. } | Action::People { .. })),
+            Role::Admin => return Ok(matches!(action, Action::Keys { .. })),
+            Role::Auditor | Role::Node => return Ok(false),
+        }
+        for record in action.records() {
+            match self.own_row(person, record).await {
+                Ok(_) => {}
+                Err(AppError::NotFound(_)) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// One approval.
     ///
     /// # Errors
-    /// There is none.
-    pub async fn approval(&self, id: &str) -> Result<ApprovalView, AppError> {
+    /// There is none, or it is about what this person is not cleared for: one answer.
+    pub async fn approval(&self, person: &SpiffeId, id: &str) -> Result<ApprovalView, AppError> {
         let found = self.store.approvals().get(id).await.map_err(InternalError::Store)?;
-        self.view(found.ok_or(AppError::NotFound("approval"))?, true).await
+        let view = self.view(found.ok_or(AppError::NotFound("approval"))?, true).await?;
+        if !self.may_see_action(person, &view.action).await? {
+            return Err(AppError::NotFound("approval"));
+        }
+        Ok(view)
     }
 
     /// Everything that an approver needs to see of an action, as JSON: the action, and the document that it is about.
     ///
     /// # Errors
     /// The document is gone, or cannot be read.
-    pub async fn approval_details(&self, action: &Action) -> Result<Vec<u8>, AppError> {
-        let mut details = ApprovalDetails { action, proposal: None, motion: None, public_part: None, statement: None };
-        if let Some(proposal) = action.proposal() {
-            details.proposal = Some(self.own_row(proposal).await?.proposal);
+    pub async fn approval_details(&self, person: &SpiffeId, action: &Action) -> Result<Vec<u8>, AppError> {
+        let mut details =
+            ApprovalDetails { action, records: Vec::new(), motion: None, public_part: None, statement: None };
+        for id in action.records().into_iter().take(DETAILS_MAX_RECORDS) {
+            let row = self.own_row(person, id).await?;
+            let document = serde_json::from_slice(&row.document.to_json())
+                .map_err(|e| InternalError::Corrupt { what: "document", problem: e.to_string() })?;
+            details.records.push(RecordDetails { id, kind: id.kind(), document });
         }
         let about = self.consensus.read(|list| match (action.ballot(), action.entry()) {
             (Some(ballot), _) => list.ballot(&ballot).map(|b| (Some(b.motion.clone()), b.public_part)),
@@ -147,12 +215,13 @@ impl Node {
                 return Err(Violations::one("reason", format!("longer than {REASON_MAX_CHARS} characters")).into());
             }
             Decided::No(reason) => {
+                self.approval(approver, id).await?;
                 let refused = self.store.approvals().refuse(id, approver, &reason, fresh::now()).await?;
                 return self.view(refused, false).await;
             }
             Decided::Yes(signature) => signature,
         };
-        let waiting = self.approval(id).await?;
+        let waiting = self.approval(approver, id).await?;
         // INVARIANT: nobody is the second person to themselves, and nothing is signed by whoever cannot approve it.
         if waiting.approval.author.is_same_person(approver) {
             return Err(ApprovalError::SamePerson { id: id.to_owned() }.into());
@@ -192,11 +261,21 @@ impl Node {
         approver: &SpiffeId,
         people: Vec<EnvelopeSignature>,
     ) -> Result<String, AppError> {
+        let author = &view.approval.author;
         match &view.action {
-            Action::Share { proposal, version, parties } => return self.share(*proposal, *version, parties).await,
-            Action::Policy { party, text } => {
-                return self.apply_policy(*party, text.clone(), &view.approval.author, approver).await;
+            Action::Share { records, parties, until } => return self.share(records, parties, *until).await,
+            Action::Policy { party, text } => return self.apply_policy(*party, text.clone(), author, approver).await,
+            Action::People { document } => return self.apply_people(document.clone(), author, approver).await,
+            Action::Grant { grant, id, version, grant_version, salts } => {
+                return self.grant(author, grant, (*id, *version, *grant_version), *salts).await;
             }
+            Action::Recall { recall, id, version, salts } => {
+                return self.recall(author, recall, *id, *version, *salts).await;
+            }
+            Action::HoldCopy { record, because } => {
+                return self.hold_copy(*record, because.clone(), author, approver).await;
+            }
+            Action::CannotComply { recall, because } => return self.cannot_comply(*recall, because.clone()).await,
             _ => {}
         }
         let missing = || InternalError::Corrupt { what: "approval", problem: "it comes to no command".into() };
@@ -205,10 +284,10 @@ impl Node {
         let leaf = self.hand_in(prepared, people).await?;
         match &view.action {
             Action::Table { proposal, version, .. } => {
-                self.store.proposals().mark_tabled(*proposal, *version, ballot, fresh::now()).await?;
+                self.store.records().mark_tabled(*proposal, *version, ballot, fresh::now()).await?;
             }
             Action::Withdraw { proposal: Some(proposal), .. } => {
-                self.store.proposals().withdraw(*proposal, fresh::now()).await?;
+                self.store.records().withdraw(*proposal, fresh::now()).await?;
             }
             _ => {}
         }
@@ -238,7 +317,13 @@ impl Node {
             Action::EndMeasure { entry, measure, .. } => format!("ended measure {measure} on {entry}"),
             Action::Review { entry, .. } => format!("recorded the review of {entry}"),
             Action::Keys { .. } => format!("command {leaf} of the log changed this member's keys or people"),
-            Action::Share { .. } | Action::Policy { .. } => String::new(),
+            Action::Share { .. }
+            | Action::Policy { .. }
+            | Action::People { .. }
+            | Action::Grant { .. }
+            | Action::Recall { .. }
+            | Action::HoldCopy { .. }
+            | Action::CannotComply { .. } => String::new(),
         }
     }
 

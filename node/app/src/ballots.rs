@@ -7,7 +7,7 @@ use comity_core::{Envelope, Timestamp};
 
 use crate::error::{AppError, InternalError};
 use crate::node::Node;
-use crate::propose::short;
+use crate::records::short;
 
 /// What a ballot's id stands for, byte by byte, so that whoever signs need not believe this node.
 #[derive(Debug, Clone, PartialEq, Eq)]

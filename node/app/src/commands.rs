@@ -11,6 +11,8 @@ use comity_core::{KeyId, Violations};
 use crate::action::{Action, KeySignature};
 use crate::error::{AppError, InternalError};
 use crate::node::Node;
+use crate::records::changed;
+use crate::tabling::proposal_of;
 
 /// A command that is ready to be signed.
 #[derive(Debug, Clone)]
@@ -47,12 +49,24 @@ impl Node {
     pub(crate) async fn prepare(&self, action: &Action) -> Result<Option<Prepared>, AppError> {
         let (federation, member) = (self.genesis.federation(), self.member());
         let command = match action.clone() {
-            Action::Share { .. } | Action::Policy { .. } => return Ok(None),
+            Action::Share { .. }
+            | Action::Policy { .. }
+            | Action::People { .. }
+            | Action::Grant { .. }
+            | Action::Recall { .. }
+            | Action::HoldCopy { .. }
+            | Action::CannotComply { .. } => return Ok(None),
             Action::Table { proposal, version, amends, command_id, salt } => {
-                let row = self.current(proposal, Some(version)).await?;
-                let views = self.store.proposals().views(proposal, version).await.map_err(InternalError::Store)?;
-                let views = views.ok_or(AppError::NotFound("proposal"))?;
-                let text = PublicText { salt, bytes: comity_core::canonical::to_vec(&row.proposal.public_part()) };
+                let row = self.store.records().get(proposal).await.map_err(InternalError::Store)?;
+                let row = row.ok_or(AppError::NotFound("record"))?;
+                if row.version != version {
+                    return Err(changed(proposal));
+                }
+                let mut views = self.store.outbox().views(&[proposal]).await.map_err(InternalError::Store)?;
+                let views = views.remove(&proposal).filter(|views| views.version == version);
+                let views = views.ok_or_else(|| changed(proposal))?;
+                let text =
+                    PublicText { salt, bytes: comity_core::canonical::to_vec(&proposal_of(&row)?.public_part()) };
                 let motion = match amends {
                     None => Motion::List { proposal },
                     Some(entry) => Motion::Amend { entry, proposal },

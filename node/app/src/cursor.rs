@@ -1,4 +1,5 @@
-//! Cursors that a partner carries between pulls: how far it has got, bound to it by a tag that only this node can make.
+//! Cursors that a partner carries between streams: how far it has got, bound to it by a tag that only this node can make. And tokens
+//! that people carry between the pages of a list.
 
 use comity_core::MemberId;
 use hmac::{Hmac, Mac as _};
@@ -51,6 +52,68 @@ impl Cursors {
     }
 }
 
+/// Makes and reads page tokens that a person carries between calls of one list: what they say is sealed, since how far apart two
+/// places are would tell how much lies hidden between them.
+pub(crate) struct Tokens {
+    key: Zeroizing<[u8; 32]>,
+}
+
+impl Tokens {
+    /// The key is derived from a secret of this node, so that tokens outlive a restart.
+    pub(crate) fn new(secret: &[u8; 32]) -> Self {
+        let mut mac = mac(secret);
+        mac.update(b"comity-page-token-key/1");
+        Self { key: Zeroizing::new(mac.finalize().into_bytes().into()) }
+    }
+
+    /// A token for one place in one list of one person.
+    pub(crate) fn seal(&self, list: &str, person: &str, place: u64) -> String {
+        // The pad depends on the place only through the tag, which is what a keyed hash gives of list, person and place.
+        let tag = self.tag(list, person, place);
+        let pad = self.pad(&tag);
+        let hidden = place ^ pad;
+        let mut token = tag.to_vec();
+        token.extend_from_slice(&hidden.to_be_bytes());
+        hex::encode(token)
+    }
+
+    /// The place; nothing for what this node did not give this person for this list.
+    pub(crate) fn open(&self, list: &str, person: &str, token: &str) -> Option<u64> {
+        let token = hex::decode(token).ok()?;
+        let (tag, hidden) = token.split_first_chunk::<TAG_BYTES>()?;
+        let place = u64::from_be_bytes(hidden.try_into().ok()?) ^ self.pad(tag);
+        let mut mac = mac(&self.key);
+        update(&mut mac, list, person, place);
+        mac.verify_truncated_left(tag).ok()?;
+        Some(place)
+    }
+
+    fn tag(&self, list: &str, person: &str, place: u64) -> [u8; TAG_BYTES] {
+        let mut mac = mac(&self.key);
+        update(&mut mac, list, person, place);
+        let mut tag = [0; TAG_BYTES];
+        for (to, from) in tag.iter_mut().zip(mac.finalize().into_bytes()) {
+            *to = from;
+        }
+        tag
+    }
+
+    fn pad(&self, tag: &[u8; TAG_BYTES]) -> u64 {
+        let mut mac = mac(&self.key);
+        mac.update(b"pad\0");
+        mac.update(tag);
+        mac.finalize().into_bytes().iter().take(8).fold(0, |pad, byte| (pad << 8) | u64::from(*byte))
+    }
+}
+
+fn update(mac: &mut Hmac<Sha256>, list: &str, person: &str, place: u64) {
+    for part in [list, person] {
+        mac.update(part.as_bytes());
+        mac.update(&[0]);
+    }
+    mac.update(&place.to_be_bytes());
+}
+
 fn mac(key: &[u8; 32]) -> Hmac<Sha256> {
     // INVARIANT: a 32-byte key is never longer than SHA-256's block, so it is taken as it is.
     let mut block = [0; 64];
@@ -80,5 +143,22 @@ mod tests {
         }
         assert_eq!(cursors.open(de, &cursor[..23]), None);
         assert_eq!(cursors.open(de, &[cursor.as_slice(), &[0]].concat()), None);
+    }
+
+    #[test]
+    fn a_page_token_is_one_persons_for_one_list_and_tells_nothing() {
+        let tokens = Tokens::new(&[7; 32]);
+        for place in [0, 1, 2, 1_000_000, u64::MAX] {
+            let token = tokens.seal("records", "desk-7", place);
+            assert_eq!(tokens.open("records", "desk-7", &token), Some(place));
+            assert_eq!(tokens.open("records", "desk-8", &token), None);
+            assert_eq!(tokens.open("copies", "desk-7", &token), None);
+            assert!(!token.contains(&hex::encode(place.to_be_bytes())));
+            let mut bent = hex::decode(&token).unwrap();
+            bent[20] ^= 1;
+            assert_eq!(tokens.open("records", "desk-7", &hex::encode(bent)), None);
+        }
+        assert_eq!(tokens.open("records", "desk-7", "zz"), None);
+        assert_eq!(tokens.open("records", "desk-7", ""), None);
     }
 }

@@ -5,7 +5,7 @@ use comity_consensus::cosign::CosignError;
 use comity_core::Violations;
 use comity_core::list::Refusal;
 use comity_store::AccessLogError;
-use comity_store::StoreError;
+use comity_store::{RotationError, StoreError};
 
 /// Why a use case did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +88,9 @@ pub enum InternalError {
         /// Why.
         problem: String,
     },
+    /// The key that the store is sealed with.
+    #[error("store key: {0}")]
+    Rotation(#[source] RotationError),
     /// A policy file.
     #[error("policy file {path}: {source}")]
     PolicyFile {

@@ -8,17 +8,20 @@ use arc_swap::ArcSwap;
 use comity_consensus::Consensus;
 use comity_consensus::cosign::Cosigner;
 use comity_core::access::{AccessRecord, Outcome, Touched, log_origin};
+use comity_core::clearance::{Clearance, People};
 use comity_core::genesis::{Genesis, RosterMember};
+use comity_core::marking::equivalence::Equivalences;
 use comity_core::release::{Party, PartyStatus};
 use comity_core::roster::{MemberStatus, Roster};
-use comity_core::{MemberId, Timestamp};
+use comity_core::{MemberId, SpiffeId, Timestamp};
 use comity_policy::Policies;
 use comity_store::NationalStore;
 use comity_store::access_log::AccessLog;
+use comity_store::outbox::Lag;
 use ed25519_dalek::SigningKey;
 use tokio::sync::{Semaphore, watch};
 
-use crate::cursor::Cursors;
+use crate::cursor::{Cursors, Tokens};
 use crate::error::{AppError, InternalError};
 use crate::fresh;
 use crate::watch::Watchers;
@@ -26,8 +29,8 @@ use crate::watch::Watchers;
 /// The incarnation of an access log that was never restored.
 pub(crate) const FIRST_INCARNATION: u64 = 1;
 
-/// How many pulls of one partner may wait at one time: the one that it works with, and those of lines that were cut.
-const PULLS_MAX: usize = 4;
+/// How many streams of one partner may be open at one time: the one that it works with, and those of lines that were cut.
+const STREAMS_MAX: usize = 4;
 
 /// How many exports may be written at one time.
 const EXPORTS_MAX: usize = 16;
@@ -43,22 +46,24 @@ pub struct Keys {
 /// How the exchange with one peer goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PeerHealth {
-    /// When a pull from it last succeeded.
-    pub last_pull: Option<Timestamp>,
-    /// What kept the last one from succeeding.
+    /// When something was last heard of it over the stream, be it that there is nothing new.
+    pub last_heard: Option<Timestamp>,
+    /// Whether everything that it has for this node had come by then.
+    pub up_to_date: bool,
+    /// What broke the last stream, until the next one stands.
     pub problem: Option<String>,
 }
 
-/// What a partner's pulls share.
+/// What a partner's streams share.
 #[derive(Debug)]
-pub(crate) struct PullLine {
-    /// One pull at a time: numbers are given in order.
+pub(crate) struct ExchangeLine {
+    /// One page at a time: numbers are given in order.
     pub(crate) turn: tokio::sync::Mutex<()>,
-    /// The pulls that may wait for news at one time.
-    pub(crate) waits: Semaphore,
+    /// The streams that may be open at one time.
+    pub(crate) streams: Arc<Semaphore>,
 }
 
-/// What a node is put together from. The policies are those that [`Node::load_policies`] found valid.
+/// What a node is put together from. The policies and clearances are those that [`Node::load_policies`] found valid.
 pub struct NodeParts {
     /// Whose node it is, as its files have it: what holds until the roster names this member.
     pub own: RosterMember,
@@ -74,6 +79,12 @@ pub struct NodeParts {
     pub cosigner: Cosigner,
     /// The policies in force.
     pub policies: Policies,
+    /// How far this member's people are cleared; nothing where nobody decided on it yet.
+    pub people: Option<People>,
+    /// What national wordings mean.
+    pub equivalences: Equivalences,
+    /// For how many days backups of this node keep what was destroyed.
+    pub backup_days: u32,
     /// Where the officers' copies of them are.
     pub policy_dir: PathBuf,
     /// The member's keys.
@@ -92,9 +103,17 @@ pub struct Node {
     pub(crate) policies: ArcSwap<Policies>,
     pub(crate) policy_dir: PathBuf,
     pub(crate) keys: Keys,
+    pub(crate) people: ArcSwap<Option<People>>,
+    pub(crate) equivalences: Equivalences,
+    pub(crate) backup_days: u32,
     pub(crate) cursors: Cursors,
+    pub(crate) tokens: Tokens,
     /// Grows as partners come: the roster bounds it.
-    pull_lines: Mutex<BTreeMap<MemberId, Arc<PullLine>>>,
+    lines: Mutex<BTreeMap<MemberId, Arc<ExchangeLine>>>,
+    /// Changes when a recall was made.
+    pub(crate) recalled: watch::Sender<u64>,
+    /// Changes when something of the node's own is to be told to an originator.
+    pub(crate) answered: watch::Sender<u64>,
     pub(crate) policy_turn: tokio::sync::Mutex<()>,
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) exports: Arc<Semaphore>,
@@ -114,7 +133,10 @@ impl Node {
     pub fn new(parts: NodeParts) -> Self {
         Self {
             cursors: Cursors::new(parts.keys.node.as_bytes()),
-            pull_lines: Mutex::default(),
+            tokens: Tokens::new(parts.keys.node.as_bytes()),
+            lines: Mutex::default(),
+            recalled: watch::Sender::new(0),
+            answered: watch::Sender::new(0),
             policy_turn: tokio::sync::Mutex::new(()),
             watchers: Arc::default(),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
@@ -122,6 +144,9 @@ impl Node {
             started: fresh::now(),
             stopping: watch::Sender::new(false),
             policies: ArcSwap::from_pointee(parts.policies),
+            people: ArcSwap::from_pointee(parts.people),
+            equivalences: parts.equivalences,
+            backup_days: parts.backup_days,
             own: parts.own,
             genesis: parts.genesis,
             genesis_file: parts.genesis_file,
@@ -192,7 +217,8 @@ impl Node {
         self.stopping.send_replace(true);
     }
 
-    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+    /// Becomes true once the node stops.
+    pub fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
     }
 
@@ -298,27 +324,41 @@ impl Node {
         self.roster(|roster| roster.active().any(|standing| standing.row.member == member))
     }
 
-    /// What the pulls of a partner share; nothing for whoever takes no part.
-    pub(crate) fn pull_line(&self, partner: MemberId) -> Option<Arc<PullLine>> {
+    /// How far a person of this member is cleared.
+    pub(crate) fn clearance(&self, person: &SpiffeId) -> Clearance {
+        match self.people.load().as_ref() {
+            Some(people) => people.of(person).clone(),
+            None => People::before_any(self.roster_row().ceiling).default,
+        }
+    }
+
+    /// What the streams of a partner share; nothing for whoever takes no part.
+    pub(crate) fn line(&self, partner: MemberId) -> Option<Arc<ExchangeLine>> {
         let takes_part = self.party(partner).is_some_and(|party| party.status == PartyStatus::Active);
         if !takes_part || partner == self.member() {
             return None;
         }
-        let mut lines = self.pull_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let line = lines.entry(partner).or_insert_with(|| {
-            Arc::new(PullLine { turn: tokio::sync::Mutex::new(()), waits: Semaphore::new(PULLS_MAX) })
+            let streams = Arc::new(Semaphore::new(STREAMS_MAX));
+            Arc::new(ExchangeLine { turn: tokio::sync::Mutex::new(()), streams })
         });
         Some(Arc::clone(line))
     }
 
-    /// Notes how a pull went.
-    pub fn note_pull(&self, from: MemberId, result: Result<(), String>) {
+    /// Notes that something came from a peer, and whether that was all it has.
+    pub fn note_heard(&self, from: MemberId, up_to_date: bool) {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.insert(from, PeerHealth { last_heard: Some(fresh::now()), up_to_date, problem: None });
+    }
+
+    /// Notes what broke the stream with a peer. Returns whether that is news.
+    pub fn note_problem(&self, from: MemberId, problem: String) -> bool {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let health = peers.entry(from).or_default();
-        match result {
-            Ok(()) => *health = PeerHealth { last_pull: Some(fresh::now()), problem: None },
-            Err(problem) => health.problem = Some(problem),
-        }
+        let news = health.problem.as_ref() != Some(&problem);
+        health.problem = Some(problem);
+        news
     }
 
     /// How the exchange with a peer goes.
@@ -326,13 +366,34 @@ impl Node {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).get(&member).cloned().unwrap_or_default()
     }
 
-    /// How many changes a partner has not acknowledged yet: those that wait for a decision, and those released.
+    /// How far a partner is behind: what waits for a decision, what was released and is not acknowledged.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn outbox_lag(&self, party: MemberId) -> Result<u64, AppError> {
-        let lag = self.store.outbox().lag(party).await.map_err(InternalError::Store)?;
-        Ok(lag.queued + lag.last_number.saturating_sub(lag.receipted))
+    pub async fn outbox_lag(&self, party: MemberId) -> Result<Lag, AppError> {
+        Ok(self.store.outbox().lag(party).await.map_err(InternalError::Store)?)
+    }
+
+    /// How many copies of each originator's records there are here.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn copies_held(&self) -> Result<BTreeMap<MemberId, u64>, AppError> {
+        Ok(self.store.copies().counts().await.map_err(InternalError::Store)?)
+    }
+
+    /// Exchanges the key that wraps the keys of records. Returns how many were wrapped anew.
+    ///
+    /// # Errors
+    /// The key's file or the store failed: it goes on when it is asked for again, or when the node starts.
+    pub async fn rotate_store_key(&self) -> Result<u64, AppError> {
+        self.record_own("rotate store key", "this node".to_owned(), Some(self.member()), Vec::new()).await?;
+        Ok(self.store.rotate_key().await.map_err(InternalError::Rotation)?)
+    }
+
+    /// Returns once another process has taken the national store: this node must stop.
+    pub async fn store_lost(&self) {
+        self.store.lost().await;
     }
 
     /// A partner takes part from now on, or again: what it may have is decided anew when it next pulls.

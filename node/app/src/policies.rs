@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use comity_core::clearance::{Clearance, People};
 use comity_core::release::PartyStatus;
 use comity_core::{MemberId, SpiffeId};
 use comity_policy::{InvalidPolicy, PartnerPolicy, Policies};
@@ -15,6 +16,7 @@ use crate::approve::ApprovalView;
 use crate::error::{AppError, InternalError};
 use crate::fresh;
 use crate::node::Node;
+use crate::policy_trials::invalid;
 
 /// Why the policies do not let a node serve.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +74,15 @@ impl Node {
     ///
     /// # Errors
     /// What keeps the node from serving.
-    pub async fn load_policies(store: &NationalStore, folder: &Path) -> Result<Policies, PolicyStartError> {
-        let approved = store.policies().all_current().await.map_err(InternalError::Store)?;
+    pub async fn load_policies(
+        store: &NationalStore,
+        folder: &Path,
+    ) -> Result<(Policies, Option<People>), PolicyStartError> {
+        let mut approved = store.policies().all_current().await.map_err(InternalError::Store)?;
+        // Under this member's own code stand the clearances of its people.
+        let own = approved.iter().position(|p| p.party == store.member()).map(|own| approved.remove(own));
+        let people = own.map(|own| People::from_json(own.text.as_bytes())).transpose();
+        let people = people.map_err(|e| InternalError::Corrupt { what: "clearances", problem: e.to_string() })?;
         let file_error = |path: &Path| {
             let path = path.to_owned();
             move |source| PolicyStartError::Internal(InternalError::PolicyFile { path, source })
@@ -107,7 +116,7 @@ impl Node {
             }
             policies.push(policy);
         }
-        Ok(Policies::new(policies))
+        Ok((Policies::new(policies), people))
     }
 
     /// Checks a policy without applying it.
@@ -158,6 +167,75 @@ impl Node {
         Ok(format!("policy for {party}, version {}, is in force", applied.ordinal))
     }
 
+    /// Asks that clearances of this member's people be put into force.
+    ///
+    /// # Errors
+    /// The document is not as it must be, or the author would raise their own clearance.
+    pub async fn ask_people(&self, author: &SpiffeId, document: &[u8]) -> Result<ApprovalView, AppError> {
+        let people = People::from_json(document)?;
+        let ceiling = self.roster_row().ceiling;
+        let above = |clearance: &Clearance| clearance.tier > ceiling;
+        let mut violations = comity_core::Violations::default();
+        for (name, clearance) in &people.people {
+            if above(clearance) {
+                violations.push(
+                    format!("people.{name}.tier"),
+                    format!("{} is above this node's accreditation, {ceiling}", clearance.tier),
+                );
+            }
+        }
+        if above(&people.default) {
+            violations.push("default.tier", format!("is above this node's accreditation, {ceiling}"));
+        }
+        violations.into_result()?;
+        let summary = format!("put the clearances of {} people into force", people.people.len());
+        // INVARIANT: what `to_vec` writes is UTF-8.
+        let document = String::from_utf8_lossy(&comity_core::canonical::to_vec(&people)).into_owned();
+        self.ask(author, Action::People { document }, summary, None).await
+    }
+
+    pub(crate) async fn apply_people(
+        &self,
+        document: String,
+        author: &SpiffeId,
+        approver: &SpiffeId,
+    ) -> Result<String, AppError> {
+        let _turn = self.policy_turn.lock().await;
+        let people = People::from_json(document.as_bytes())?;
+        let new = NewPolicy {
+            party: self.member(),
+            text: document,
+            author: author.clone(),
+            approver: approver.clone(),
+            at: fresh::now(),
+        };
+        let applied = self.store.policies().apply(new).await.map_err(InternalError::Store)?;
+        self.people.store(std::sync::Arc::new(Some(people)));
+        Ok(format!("clearances, version {}, are in force", applied.ordinal))
+    }
+
+    /// The clearances in force, and who decided on them.
+    ///
+    /// # Errors
+    /// Nobody decided on any yet.
+    pub async fn people(&self) -> Result<PolicyVersion, AppError> {
+        let applied = self.store.policies().current(self.member()).await.map_err(InternalError::Store)?;
+        applied.ok_or(AppError::NotFound("clearances"))
+    }
+
+    /// Every version of a policy that was ever in force for a party, newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn policy_history(
+        &self,
+        party: MemberId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<PolicyVersion>, AppError> {
+        Ok(self.store.policies().history(party, before, limit).await.map_err(InternalError::Store)?)
+    }
+
     /// The policy in force for a party.
     ///
     /// # Errors
@@ -173,7 +251,8 @@ impl Node {
     /// The store cannot be read.
     pub async fn policies(&self) -> Result<Vec<PolicyView>, AppError> {
         let all = self.store.policies().all_current().await.map_err(InternalError::Store)?;
-        Ok(all.into_iter().map(|p| self.policy_view(p)).collect())
+        let all = all.into_iter().filter(|policy| policy.party != self.member());
+        Ok(all.map(|p| self.policy_view(p)).collect())
     }
 
     fn policy_view(&self, applied: PolicyVersion) -> PolicyView {
@@ -191,10 +270,6 @@ impl Node {
         }
         Ok(())
     }
-}
-
-fn invalid(error: &InvalidPolicy) -> AppError {
-    comity_core::Violations::one("text", error.to_string()).into()
 }
 
 fn policy_path(folder: &Path, party: MemberId) -> PathBuf {

@@ -1,10 +1,9 @@
 //! Receiving: what partners' nodes release to this one.
 
 use comity_core::access::Touched;
-use comity_core::canonical::from_slice;
 use comity_core::dsse::{Envelope, PublicKey};
 use comity_core::merkle::MerkleLog;
-use comity_core::view::{Change, DiscoverView, ReceiptStatement, SealedItem, sign_receipt, verify_page};
+use comity_core::view::{Change, DiscoverView, PageStatement, ReceiptStatement, SealedItem, sign_receipt, verify_page};
 use comity_core::{MemberId, Violations};
 use comity_store::copies::{CopyError, ReceivedItem, ReceivedPage};
 
@@ -12,8 +11,16 @@ use crate::error::{AppError, InternalError};
 use crate::fresh;
 use crate::node::Node;
 
+/// A page that holds together and is for this node: to be stored.
+#[derive(Debug)]
+pub struct VerifiedPage {
+    page: ReceivedPage,
+    touched: Vec<Touched>,
+    statement: PageStatement,
+}
+
 impl Node {
-    /// Where the next pull from a partner begins.
+    /// Where the next stream from a partner begins.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -21,73 +28,91 @@ impl Node {
         Ok(self.store.copies().progress(partner).await.map_err(InternalError::Store)?.cursor)
     }
 
-    /// Checks a partner's page as a whole, stores it with its cursor in one transaction, and signs a receipt.
+    /// Checks a partner's page as a whole.
     ///
     /// # Errors
     /// Something in it is not as it must be: then nothing of it is kept.
-    pub async fn receive(
+    pub fn verify_page(
         &self,
         from: MemberId,
-        page: &[u8],
+        page: Vec<u8>,
         items: Vec<SealedItem>,
         next_cursor: Vec<u8>,
-    ) -> Result<Vec<u8>, AppError> {
+    ) -> Result<VerifiedPage, AppError> {
         let refuse = |problem: String| AppError::from(Violations::one("page", problem));
-        self.pull_line(from).ok_or(AppError::NotFound("partner"))?;
+        self.line(from).ok_or(AppError::NotFound("partner"))?;
         let (node_key, ceiling) = (self.node_key_of(from)?, self.roster_row().ceiling);
-        let envelope = Envelope::from_bytes(page).map_err(|e| refuse(e.to_string()))?;
+        let envelope = Envelope::from_bytes(&page).map_err(|e| refuse(e.to_string()))?;
         let federation = self.genesis.federation();
-        let (statement, read) = verify_page(&envelope, &items, &node_key.0, federation, from, self.member())
-            .map_err(|e| refuse(e.to_string()))?;
+        let verified = verify_page(&envelope, &items, &node_key.0, federation, from, self.member());
+        let (statement, read) = verified.map_err(|e| refuse(e.to_string()))?;
         let mut tree = MerkleLog::default();
         items.iter().for_each(|item| tree.append(item.leaf()));
-        let (mut received, mut touched) = (Vec::new(), Vec::new());
+        let (mut received, mut touched) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+        let now = fresh::now();
         for ((sealed, item), leaf) in items.into_iter().zip(read).zip(0..) {
-            let mut version = None;
-            if let Change::Upsert(documents) = &item.change {
-                let discover = documents.first().map_or("", |d| d.text.as_str());
-                let discover: DiscoverView = from_slice(discover.as_bytes()).map_err(|e| refuse(e.to_string()))?;
-                // INVARIANT: nothing above this node's accreditation is stored on it.
-                if discover.marking.tier > ceiling {
-                    return Err(refuse(format!("{} is above this node's accreditation", item.record)));
-                }
-                version = Some(discover.version);
+            let discover = item.discover().map_err(|e| refuse(e.to_string()))?;
+            if let Some(discover) = &discover {
+                self.ensure_for_us(discover, ceiling, now).map_err(refuse)?;
             }
             let view = match &item.change {
-                Change::Upsert(documents) => documents.last().map(|d| d.view),
+                Change::Upsert(documents) => documents.iter().rev().find_map(|d| d.view.level()),
                 Change::Retract => None,
             };
             touched.push(Touched {
                 resource: item.record.to_string(),
-                version,
-                view: Some(view.map_or("retract", view_name).to_owned()),
+                version: discover.map(|discover| discover.version),
+                view: Some(view.unwrap_or("retract").to_owned()),
                 because: Vec::new(),
             });
             let path = tree.prove_inclusion(statement.count, leaf).unwrap_or_default();
             received.push(ReceivedItem { sealed, item, leaf_index: leaf, path });
         }
-        let last_number = (statement.first_number + statement.count).saturating_sub(1);
+        let page = ReceivedPage { from, envelope: page, items: received, cursor: next_cursor, at: now };
+        Ok(VerifiedPage { page, touched, statement })
+    }
+
+    /// Stores a verified page and its cursor in one transaction, and signs a receipt.
+    ///
+    /// # Errors
+    /// Its numbers do not follow what is here, or the store or the access log failed: then nothing of it is kept.
+    pub async fn store_page(&self, verified: VerifiedPage) -> Result<Vec<u8>, AppError> {
+        let VerifiedPage { page, touched, statement } = verified;
+        let from = page.from;
         // Recorded first: a copy that nobody knows of would be worse than a record without its copy.
         self.record_own("receive page", format!("node of {from}"), Some(from), touched).await?;
-        let received =
-            ReceivedPage { from, envelope: page.to_vec(), items: received, cursor: next_cursor, at: fresh::now() };
-        self.store.copies().apply_page(received).await.map_err(|error| match error {
+        self.store.copies().apply_page(page).await.map_err(|error| match error {
             CopyError::Store(error) => AppError::Internal(InternalError::Store(error)),
-            other => refuse(other.to_string()),
+            other => Violations::one("page", other.to_string()).into(),
         })?;
         let receipt = ReceiptStatement {
-            federation,
+            federation: statement.federation,
             from,
             to: self.member(),
             root: statement.root,
-            last_number,
+            last_number: (statement.first_number + statement.count).saturating_sub(1),
             received_at: fresh::now(),
         };
         Ok(sign_receipt(&receipt, &self.keys.node).to_bytes())
     }
-}
 
-impl Node {
+    /// Refuses what this node must not hold, whoever sends it.
+    fn ensure_for_us(
+        &self,
+        discover: &DiscoverView,
+        ceiling: comity_core::Tier,
+        now: comity_core::Timestamp,
+    ) -> Result<(), String> {
+        // INVARIANT: nothing above this node's accreditation is stored on it, by its tier or by what its national wording means.
+        if self.equivalences.tier(discover.originator, &discover.marking, now) > ceiling {
+            return Err(format!("{} is above this node's accreditation", discover.record));
+        }
+        if !discover.is_for(self.member()) {
+            return Err(format!("{} is not releasable to this member, and was not released onward", discover.record));
+        }
+        Ok(())
+    }
+
     /// The key with which a partner's node signs what it says.
     pub(crate) fn node_key_of(&self, partner: MemberId) -> Result<PublicKey, AppError> {
         let known = self.roster(|roster| roster.get(partner).map(|s| (s.row.node_key, s.node_revoked)));
@@ -101,14 +126,5 @@ impl Node {
                 ),
             }),
         }
-    }
-}
-
-fn view_name(view: comity_core::view::ViewName) -> &'static str {
-    use comity_core::view::ViewName;
-    match view {
-        ViewName::Discover => "discover",
-        ViewName::Read => "read",
-        ViewName::ReadSources => "read_sources",
     }
 }

@@ -1,30 +1,36 @@
-//! Release: what a partner's pull is answered.
+//! Release: the pages that a partner is sent.
 //!
-//! INVARIANT: nothing leaves without a decision. Each row is decided once more when it is pulled, what was queued notwithstanding,
-//! and the access record of the page is durable before the page leaves (the access layer sees to that).
+//! INVARIANT: nothing leaves without a decision. Each row is decided once more when its page is made, what was queued
+//! notwithstanding, and the access record of the page is durable before the page leaves ([`Node::record_access`] by whoever sends it).
 
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use comity_core::access::Touched;
+use comity_core::canonical::{self, Hex32};
+use comity_core::document::LinkTarget;
 use comity_core::dsse::Envelope;
 use comity_core::merkle;
-use comity_core::release::{Action as View, RecordHeader};
-use comity_core::view::{Change, PageItem, PageStatement, SealedItem, sign_page, verify_receipt};
-use comity_core::{MemberId, RecordId, VersionId, Violations};
-use comity_store::outbox::{Decided, Numbered, OutboxError, Queued, Receipt, ReleasedChange};
-
-use comity_store::proposals::ProposalState;
+use comity_core::release::{Action as View, Party, RecordHeader, Share};
+use comity_core::view::{Change, PageItem, PageStatement, SealedItem, Terms, Views, sign_page, verify_receipt};
+use comity_core::{MemberId, RecordId, Timestamp, Violations};
+use comity_policy::Level;
+use comity_store::outbox::{Candidate, Decided, Numbered, OutboxError, Receipt, ReleasedChange, Telling};
+use comity_store::records::StoredShare;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::error::{AppError, InternalError};
 use crate::fresh;
 use crate::node::Node;
 
 /// The most items of a page.
-const PAGE_MAX_ITEMS: usize = 100;
-/// The most reasons that the access record names for one item, so that a page's record stays within its bound.
+const PAGE_MAX_ITEMS: usize = 500;
+/// The most reasons that the access record names for one item.
 const BECAUSE_MAX: usize = 16;
 /// A page is closed once it holds so much, in bytes; its last item may go beyond.
 const PAGE_FULL_BYTES: usize = 1024 * 1024;
+/// A page is closed once its access record holds so much, in bytes.
+const RECORD_FULL_BYTES: usize = 160 * 1024;
 
 /// A signed page.
 #[derive(Debug, Clone)]
@@ -33,186 +39,231 @@ pub struct Page {
     pub envelope: Vec<u8>,
     /// The items.
     pub items: Vec<SealedItem>,
-    /// What the partner carries to its next pull.
+    /// What the partner carries to its next stream.
     pub next_cursor: Vec<u8>,
-    /// For the access record.
+    /// The number of the last item: what the next page follows.
+    pub last_number: u64,
+    /// For the access record, which must be durable before the page leaves.
     pub touched: Vec<Touched>,
 }
 
+/// What a party is to have of a record, and why.
+struct Decision {
+    level: Option<View>,
+    because: Vec<String>,
+    until: Option<Timestamp>,
+    terms: Option<Terms>,
+    links: Vec<LinkTarget>,
+}
+
+impl Decision {
+    fn telling(&self) -> Option<Telling> {
+        let level = self.level?;
+        Some(Telling { level, shown: shown(self.terms.as_ref(), &self.links), until: self.until })
+    }
+}
+
+/// A candidate, what was decided on it, and what it is told under which number.
+struct Released {
+    row: Numbered,
+    candidate: Option<Candidate>,
+    decision: Decision,
+}
+
 impl Node {
-    /// The next page of what a partner may see, as soon as there is one; nothing once the wait is over.
+    /// Leave for one more stream of a partner.
     ///
     /// # Errors
-    /// The cursor is not one that this node gave to this partner.
-    pub async fn pull(&self, partner: MemberId, cursor: &[u8], wait: Duration) -> Result<Option<Page>, AppError> {
-        // INVARIANT: whoever is suspended or expelled is given nothing. Strangers do not get here: TLS admits members' nodes only.
-        let line = self.pull_line(partner).ok_or(AppError::NotFound("partner"))?;
-        let _waiting = line.waits.try_acquire().map_err(|_| AppError::Exhausted {
-            reason: "TOO_MANY_PULLS",
-            problem: "too many of your pulls wait here already: let one end first".into(),
-        })?;
-        let mut news = self.store.outbox().watch();
-        let has = self.cursors.open(partner, cursor).ok_or_else(|| {
-            Violations::one("cursor", "not a cursor that this node gave you: pull again with an empty one")
-        })?;
-        let mut stopping = self.stopping();
-        let deadline = tokio::time::Instant::now() + wait;
-        loop {
-            // Marked as seen before looking, so that news in between is not slept through.
-            news.borrow_and_update();
-            {
-                let _turn = line.turn.lock().await;
-                // It may have been suspended while it waited.
-                self.pull_line(partner).ok_or(AppError::NotFound("partner"))?;
-                if let Some(page) = self.next_page(partner, has).await? {
-                    return Ok(Some(page));
-                }
-            }
-            tokio::select! {
-                changed = news.changed() => if changed.is_err() { return Ok(None) },
-                _ = stopping.wait_for(|stopping| *stopping) => return Ok(None),
-                () = tokio::time::sleep_until(deadline) => return Ok(None),
-            }
-        }
+    /// It takes no part, or has too many open.
+    pub fn exchange_permit(&self, partner: MemberId) -> Result<OwnedSemaphorePermit, AppError> {
+        let line = self.line(partner).ok_or(AppError::NotFound("partner"))?;
+        Arc::clone(&line.streams).try_acquire_owned().map_err(|_| AppError::Exhausted {
+            reason: "TOO_MANY_STREAMS",
+            problem: "too many of your exchanges are open here already: let one end first".into(),
+        })
     }
 
-    async fn next_page(&self, partner: MemberId, has: u64) -> Result<Option<Page>, AppError> {
+    /// Changes whenever something was queued for any party.
+    pub fn outbox_news(&self) -> watch::Receiver<u64> {
+        self.store.outbox().watch()
+    }
+
+    /// How far a partner has got, by the cursor that it was given.
+    ///
+    /// # Errors
+    /// This node did not give it to this partner.
+    pub async fn resume(&self, partner: MemberId, cursor: &[u8]) -> Result<u64, AppError> {
+        let has = self.cursors.open(partner, cursor).ok_or_else(|| {
+            Violations::one("cursor", "not a cursor that this node gave you: begin with an empty one")
+        })?;
         let last = self.store.outbox().last_number(partner).await.map_err(InternalError::Store)?;
         if has > last {
-            return Err(Violations::one(
-                "cursor",
-                "is ahead of this node: it was restored; pull again with an empty one",
-            )
-            .into());
+            // Only this node makes cursors: it gave these numbers, and lost them in a backup. What the partner made of them is open.
+            tracing::warn!(%partner, has, last, "this node's store is behind what the partner was given: all is told anew");
+            self.store.outbox().catch_up(partner, has).await.map_err(InternalError::Store)?;
         }
-        let numbered = if has < last { self.again(partner, has).await? } else { self.release_pending(partner).await? };
-        if numbered.is_empty() { Ok(None) } else { self.page(partner, numbered).await.map(Some) }
+        Ok(has)
+    }
+
+    /// The next page of what a partner may see, after what it was sent already; nothing where there is no news.
+    ///
+    /// # Errors
+    /// The partner takes no part any more.
+    pub async fn next_page(&self, partner: MemberId, sent: u64) -> Result<Option<Page>, AppError> {
+        // INVARIANT: whoever is suspended or expelled is given nothing. Strangers do not get here: TLS admits members' nodes only.
+        let line = self.line(partner).ok_or(AppError::NotFound("partner"))?;
+        let _turn = line.turn.lock().await;
+        let party = self.party(partner).ok_or(AppError::NotFound("partner"))?;
+        let last = self.store.outbox().last_number(partner).await.map_err(InternalError::Store)?;
+        let released = if sent < last { self.again(&party, sent).await? } else { self.release_pending(&party).await? };
+        if released.is_empty() { Ok(None) } else { self.page(partner, released).await.map(Some) }
     }
 
     /// Rows that were released before and did not arrive, each decided anew.
-    async fn again(&self, partner: MemberId, has: u64) -> Result<Vec<(Numbered, Vec<String>)>, AppError> {
-        let rows =
-            self.store.outbox().released_after(partner, has, PAGE_MAX_ITEMS).await.map_err(InternalError::Store)?;
-        let mut out = Vec::with_capacity(rows.len());
+    async fn again(&self, party: &Party, sent: u64) -> Result<Vec<Released>, AppError> {
+        let outbox = self.store.outbox();
+        let rows = outbox.released_after(party.member, sent, PAGE_MAX_ITEMS).await.map_err(InternalError::Store)?;
+        let records: Vec<RecordId> = rows.iter().map(|row| row.record).collect();
+        let candidates = outbox.candidates(party.member, &records).await.map_err(InternalError::Store)?;
+        let decisions = self.decide_all(party, &candidates).await?;
+        let mut known: BTreeMap<RecordId, (Candidate, Decision)> =
+            candidates.into_iter().zip(decisions).map(|(c, d)| (c.record, (c, d))).collect();
+        let mut released = Vec::with_capacity(rows.len());
         for mut row in rows {
-            let mut because = Vec::new();
-            if let ReleasedChange::Upsert { version, level } = row.change {
-                let (current, allowed, reasons) = self.level(partner, row.record).await?;
-                because = reasons;
-                // An older version is not sent again under today's decision: what holds follows under a later number.
-                if row.superseded || version != current || allowed.is_none_or(|allowed| allowed < level) {
+            let decided = match row.superseded {
+                // What holds follows under a later number, and takes the candidate with it.
+                true => None,
+                false => known.remove(&row.record),
+            };
+            if let ReleasedChange::Upsert { version, level, shown } = row.change {
+                let stands = decided.as_ref().is_some_and(|(candidate, decision)| {
+                    let allowed = decision.telling().filter(|told| told.level >= level && told.shown == shown);
+                    candidate.version == version && allowed.is_some()
+                });
+                if !stands {
                     // The same number, so that nothing shows.
-                    row = self.store.outbox().rewrite_as_retraction(partner, row.number).await.map_err(outbox_error)?;
+                    row = outbox.rewrite_as_retraction(party.member, row.number).await.map_err(outbox_error)?;
                 }
             }
-            out.push((row, because));
+            let (candidate, decision) = decided.map_or((None, None), |(c, d)| (Some(c), Some(d)));
+            released.push(Released { row, candidate, decision: decision.unwrap_or_else(|| denied("superseded")) });
         }
-        Ok(out)
+        Ok(released)
     }
 
-    async fn release_pending(&self, partner: MemberId) -> Result<Vec<(Numbered, Vec<String>)>, AppError> {
+    async fn release_pending(&self, party: &Party) -> Result<Vec<Released>, AppError> {
         loop {
-            let pending = self.store.outbox().pending(partner, PAGE_MAX_ITEMS).await.map_err(InternalError::Store)?;
+            let pending =
+                self.store.outbox().pending(party.member, PAGE_MAX_ITEMS).await.map_err(InternalError::Store)?;
             if pending.is_empty() {
                 return Ok(Vec::new());
             }
-            let numbered = self.release_batch(partner, pending).await?;
+            let released = self.release_batch(party, pending).await?;
             // What was refused takes no time of what is not.
-            if !numbered.is_empty() {
-                return Ok(numbered);
+            if !released.is_empty() {
+                return Ok(released);
             }
         }
     }
 
-    async fn release_batch(
-        &self,
-        partner: MemberId,
-        pending: Vec<Queued>,
-    ) -> Result<Vec<(Numbered, Vec<String>)>, AppError> {
-        let mut denied = Vec::new();
-        let mut decided = Vec::with_capacity(pending.len());
-        let mut reasons = std::collections::BTreeMap::new();
-        let mut bytes = 0;
-        for Queued { record, ticket } in pending {
-            let (version, level, because) = self.level(partner, record).await?;
-            if level.is_some() {
-                bytes += self.size_of(record, version).await?;
-            }
-            if level.is_none() {
-                let because: Vec<String> = because.iter().take(BECAUSE_MAX).cloned().collect();
-                denied.push(Touched { resource: record.to_string(), version: Some(version), view: None, because });
-            }
-            reasons.insert(record, because);
-            decided.push(Decided { record, ticket, version, level });
-            if bytes >= PAGE_FULL_BYTES {
-                break;
-            }
-        }
+    async fn release_batch(&self, party: &Party, pending: Vec<Candidate>) -> Result<Vec<Released>, AppError> {
+        let decisions = self.decide_all(party, &pending).await?;
+        let denied = pending.iter().zip(&decisions).filter(|(_, decision)| decision.level.is_none());
+        let denied: Vec<Touched> = denied
+            .map(|(candidate, decision)| Touched {
+                resource: candidate.record.to_string(),
+                version: Some(candidate.version),
+                view: None,
+                because: decision.because.iter().take(BECAUSE_MAX).cloned().collect(),
+            })
+            .collect();
         // INVARIANT: a release that was refused is recorded, too, before it is off the queue.
-        if !denied.is_empty() {
-            self.record_denied_release(partner, denied).await?;
+        for denied in in_records(denied) {
+            self.record_denied_release(party.member, denied).await?;
         }
-        let numbered =
-            self.store.outbox().release(partner, decided, fresh::now()).await.map_err(InternalError::Store)?;
-        let because = |row: &Numbered| reasons.get(&row.record).cloned().unwrap_or_default();
-        Ok(numbered.into_iter().map(|row| (row, because(&row))).collect())
+        let decided = pending.iter().zip(&decisions).map(|(candidate, decision)| Decided {
+            record: candidate.record,
+            ticket: candidate.ticket,
+            version: candidate.version,
+            telling: decision.telling(),
+        });
+        let rows = self.store.outbox().release(party.member, decided.collect(), fresh::now()).await;
+        let rows = rows.map_err(InternalError::Store)?;
+        let mut known: BTreeMap<RecordId, (Candidate, Decision)> =
+            pending.into_iter().zip(decisions).map(|(c, d)| (c.record, (c, d))).collect();
+        let released = rows.into_iter().filter_map(|row| {
+            let (candidate, decision) = known.remove(&row.record)?;
+            Some(Released { row, candidate: Some(candidate), decision })
+        });
+        Ok(released.collect())
     }
 
-    /// What a partner may have of a record now: the version, the highest action, and why.
-    async fn level(
-        &self,
-        partner: MemberId,
-        record: RecordId,
-    ) -> Result<(VersionId, Option<View>, Vec<String>), AppError> {
-        let missing = || InternalError::Corrupt { what: "outbox", problem: format!("{record} is not in the store") };
-        let row = self.store.proposals().get(record).await.map_err(InternalError::Store)?.ok_or_else(missing)?;
-        if row.state == ProposalState::Withdrawn {
-            return Ok((row.version, None, vec!["withdrawn".into()]));
+    /// What a party may have of records now.
+    async fn decide_all(&self, party: &Party, candidates: &[Candidate]) -> Result<Vec<Decision>, AppError> {
+        let now = fresh::now();
+        let levels: Vec<Level> = candidates.iter().map(|candidate| self.level(party, candidate, now)).collect();
+        let targets: BTreeSet<RecordId> =
+            candidates.iter().flat_map(|candidate| &candidate.links).filter_map(own_target(self.member())).collect();
+        let mut discovers = BTreeSet::new();
+        if !targets.is_empty() {
+            let targets: Vec<RecordId> = targets.into_iter().collect();
+            let found = self.store.outbox().candidates(party.member, &targets).await.map_err(InternalError::Store)?;
+            discovers.extend(found.iter().filter(|t| self.level(party, t, now).action.is_some()).map(|t| t.record));
         }
-        let Some(party) = self.party(partner) else { return Ok((row.version, None, vec!["unknown-party".into()])) };
-        let header = RecordHeader {
-            id: row.id,
-            kind: row.id.kind(),
-            originator: row.id.originator(),
-            marking: row.proposal.marking,
-            shared_with: row.shared_with,
+        // INVARIANT: no view names what its reader may not discover.
+        let named = |target: &LinkTarget| match target {
+            LinkTarget::Entry(_) => true,
+            LinkTarget::Record(record) => discovers.contains(record) || record.originator() == party.member,
         };
-        let level = self.policies.load().level(self.member(), &party, &header);
-        Ok((row.version, level.action, level.because))
+        let decisions = candidates.iter().zip(levels).map(|(candidate, level)| Decision {
+            links: match level.action {
+                Some(View::Read | View::ReadSources) => candidate.links.iter().filter(|l| named(l)).cloned().collect(),
+                _ => Vec::new(),
+            },
+            terms: level.action.and(candidate.share.as_ref()).and_then(terms),
+            level: level.action,
+            because: level.because,
+            until: level.until,
+        });
+        Ok(decisions.collect())
     }
 
-    async fn size_of(&self, record: RecordId, version: VersionId) -> Result<usize, AppError> {
-        let views = self.store.proposals().views(record, version).await.map_err(InternalError::Store)?;
-        Ok(views.map_or(0, |v| v.discover.len() + v.read.len() + v.read_sources.len()))
+    /// How much of a record a party may have, and why.
+    pub(crate) fn level(&self, party: &Party, candidate: &Candidate, at: Timestamp) -> Level {
+        if candidate.taken_back {
+            return Level { action: None, because: vec!["taken-back".into()], until: None };
+        }
+        let share = candidate.share.as_ref().map(share_of);
+        self.policies.load().level(self.member(), party, &self.candidate_header(candidate), share.as_ref(), at)
     }
 
-    async fn page(&self, partner: MemberId, numbered: Vec<(Numbered, Vec<String>)>) -> Result<Page, AppError> {
-        let (mut items, mut touched, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let first_number = numbered.first().map_or(0, |(row, _)| row.number);
+    /// What decisions look at, of a candidate.
+    pub(crate) fn candidate_header(&self, candidate: &Candidate) -> RecordHeader {
+        let header = RecordHeader::new(candidate.record, candidate.marking.as_ref().clone());
+        let tier = self.equivalences.tier(candidate.record.originator(), &header.marking, candidate.written);
+        RecordHeader { tier, about: candidate.about, ..header }
+    }
+
+    async fn page(&self, partner: MemberId, released: Vec<Released>) -> Result<Page, AppError> {
+        let upserts = released.iter().filter(|r| matches!(r.row.change, ReleasedChange::Upsert { .. }));
+        let records: Vec<RecordId> = upserts.map(|r| r.row.record).collect();
+        let views = self.store.outbox().views(&records).await.map_err(InternalError::Store)?;
+        let (mut items, mut touched) = (Vec::with_capacity(released.len()), Vec::with_capacity(released.len()));
+        let (mut bytes, mut record_bytes) = (0, 0);
+        let first_number = released.first().map_or(0, |r| r.row.number);
         let mut last_number = first_number;
-        for (row, because) in numbered {
-            let mut change = Change::Retract;
-            let (mut view, mut sent) = ("retract", None);
-            if let ReleasedChange::Upsert { version, level } = row.change {
-                let views = self.store.proposals().views(row.record, version).await.map_err(InternalError::Store)?;
-                let views = views.ok_or(InternalError::Corrupt {
-                    what: "version",
-                    problem: format!("{} lacks the documents of a released version", row.record),
-                })?;
-                change = Change::Upsert(views.up_to(level));
-                (view, sent) = (level.as_str(), Some(version));
-            }
+        for Released { row, candidate, decision } in released {
+            let (change, access) = match (row.change, candidate) {
+                (ReleasedChange::Upsert { level, .. }, Some(candidate)) => upsert(&views, level, &candidate, decision)?,
+                (_, _) => (Change::Retract, retracted(row.record, decision.because)),
+            };
             let sealed = SealedItem::new(&PageItem { number: row.number, record: row.record, change }, fresh::salt()?);
             bytes += sealed.bytes.len();
+            record_bytes += size_in_record(&access);
             items.push(sealed);
+            touched.push(access);
             last_number = row.number;
-            touched.push(Touched {
-                resource: row.record.to_string(),
-                version: sent,
-                view: Some(view.to_owned()),
-                because: because.into_iter().take(BECAUSE_MAX).collect(),
-            });
-            if bytes >= PAGE_FULL_BYTES {
+            if bytes >= PAGE_FULL_BYTES || record_bytes >= RECORD_FULL_BYTES {
                 break;
             }
         }
@@ -227,16 +278,16 @@ impl Node {
         };
         let envelope = sign_page(&statement, &self.keys.node).to_bytes();
         let next_cursor = self.cursors.seal(partner, last_number);
-        Ok(Page { envelope, items, next_cursor, touched })
+        Ok(Page { envelope, items, next_cursor, last_number, touched })
     }
 
-    /// Keeps a partner's receipt.
+    /// Keeps a partner's receipt. Returns the number up to which the partner has everything.
     ///
     /// # Errors
     /// It is not the partner's, or not about what it was given.
-    pub async fn acknowledge(&self, partner: MemberId, receipt: &[u8]) -> Result<(), AppError> {
+    pub async fn acknowledge(&self, partner: MemberId, receipt: &[u8]) -> Result<u64, AppError> {
         let refuse = |problem: String| AppError::from(Violations::one("receipt", problem));
-        self.pull_line(partner).ok_or(AppError::NotFound("partner"))?;
+        self.line(partner).ok_or(AppError::NotFound("partner"))?;
         let node_key = self.node_key_of(partner)?;
         let envelope = Envelope::from_bytes(receipt).map_err(|e| refuse(e.to_string()))?;
         let statement = verify_receipt(&envelope, &node_key.0).map_err(|e| refuse(e.to_string()))?;
@@ -255,8 +306,89 @@ impl Node {
         self.store.outbox().record_receipt(partner, receipt).await.map_err(|error| match error {
             OutboxError::NoSuchNumber { .. } => refuse("names a number that was not given yet".into()),
             other => outbox_error(other),
-        })
+        })?;
+        Ok(statement.last_number)
     }
+}
+
+fn upsert(
+    views: &BTreeMap<RecordId, Views>,
+    level: View,
+    candidate: &Candidate,
+    decision: Decision,
+) -> Result<(Change, Touched), InternalError> {
+    let views = views.get(&candidate.record).ok_or_else(|| InternalError::Corrupt {
+        what: "version",
+        problem: format!("{} lacks the documents of a released version", candidate.record),
+    })?;
+    // INVARIANT: what is sent is the version that was decided on, never one that came between.
+    if views.version != candidate.version {
+        return Ok((Change::Retract, retracted(candidate.record, vec!["overtaken".into()])));
+    }
+    let access = Touched {
+        resource: candidate.record.to_string(),
+        version: Some(candidate.version),
+        view: Some(level.as_str().to_owned()),
+        because: decision.because.into_iter().take(BECAUSE_MAX).collect(),
+    };
+    Ok((Change::Upsert(views.up_to(level, &candidate.marking, decision.terms, decision.links)), access))
+}
+
+fn retracted(record: RecordId, because: Vec<String>) -> Touched {
+    let because = because.into_iter().take(BECAUSE_MAX).collect();
+    Touched { resource: record.to_string(), version: None, view: Some("retract".to_owned()), because }
+}
+
+fn denied(because: &str) -> Decision {
+    Decision { level: None, because: vec![because.to_owned()], until: None, terms: None, links: Vec::new() }
+}
+
+fn own_target(own: MemberId) -> impl Fn(&LinkTarget) -> Option<RecordId> {
+    move |target| match target {
+        LinkTarget::Record(record) if record.originator() == own => Some(*record),
+        _ => None,
+    }
+}
+
+/// A share as the decision sees it.
+pub(crate) fn share_of(share: &StoredShare) -> Share {
+    Share { until: share.until, granted: share.onward.is_some() }
+}
+
+/// What the receiver is told of the terms on which it has a record.
+fn terms(share: &StoredShare) -> Option<Terms> {
+    let purpose = share.onward.as_ref().map(|onward| onward.purpose.clone());
+    (share.until.is_some() || purpose.is_some()).then_some(Terms { until: share.until, purpose })
+}
+
+/// What goes with the views, in one digest: a change of it alone is a change to be told.
+fn shown(terms: Option<&Terms>, links: &[LinkTarget]) -> Option<Hex32> {
+    if terms.is_none() && links.is_empty() {
+        return None;
+    }
+    Some(Hex32(comity_core::sha256(&canonical::to_vec(&(terms, links)))))
+}
+
+/// About how many bytes of the access record something takes.
+fn size_in_record(touched: &Touched) -> usize {
+    120 + touched.resource.len() + touched.because.iter().map(|because| because.len() + 3).sum::<usize>()
+}
+
+/// Splits what was touched so that each part fits into one access record.
+fn in_records(touched: Vec<Touched>) -> Vec<Vec<Touched>> {
+    let (mut parts, mut bytes) = (Vec::new(), usize::MAX);
+    for touched in touched {
+        let size = size_in_record(&touched);
+        if bytes.saturating_add(size) > RECORD_FULL_BYTES {
+            parts.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(part) = parts.last_mut() {
+            part.push(touched);
+        }
+    }
+    parts
 }
 
 fn outbox_error(error: OutboxError) -> AppError {

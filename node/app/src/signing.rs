@@ -95,7 +95,7 @@ impl Node {
         id: &str,
         signature: &EnvelopeSignature,
     ) -> Result<ApprovalView, AppError> {
-        let found = self.approval(id).await?;
+        let found = self.approval(author, id).await?;
         if found.approval.author != *author {
             return Err(AppError::Forbidden {
                 reason: "NOT_THE_AUTHOR",
@@ -112,7 +112,7 @@ impl Node {
             });
         }
         self.keep_signature(author, &found, signature).await?;
-        self.approval(id).await
+        self.approval(author, id).await
     }
 
     /// Checks a person's signature over what waits, and keeps it.

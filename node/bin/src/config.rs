@@ -40,7 +40,13 @@ pub struct Config {
     /// Raft.
     #[serde(default)]
     pub consensus: Consensus,
-    /// Pulling from partners.
+    /// The national store.
+    #[serde(default)]
+    pub store: Store,
+    /// A table of what national wordings mean, in the place of the one that comes with comity.
+    #[serde(default)]
+    pub equivalences: Option<PathBuf>,
+    /// Keeping in step with partners.
     #[serde(default)]
     pub exchange: Exchange,
     /// The list's checkpoints and time.
@@ -133,19 +139,37 @@ impl Default for Consensus {
     }
 }
 
-/// Pulling from partners.
+/// The national store.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// A PostgreSQL database, as `postgres://comity@db.example/comity?sslmode=verify-full`; left out, it is SQLite in `data_dir`.
+    pub url: Option<String>,
+    /// A file whose first line is the password for it.
+    pub password_file: Option<PathBuf>,
+    /// The key that wraps the keys of records: outside the database, made at the first start, mode 0600.
+    pub key_file: PathBuf,
+    /// For how many days backups of this node keep what was destroyed: said in answers to recalls.
+    pub backup_days: u32,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: None, password_file: None, key_file: "store.key".into(), backup_days: 30 }
+    }
+}
+
+/// Keeping in step with partners.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Exchange {
-    /// How long a pull waits at the partner for something new, in milliseconds; at most 30000.
-    pub wait_ms: u32,
     /// The longest pause after failures, in milliseconds.
     pub backoff_max_ms: u64,
 }
 
 impl Default for Exchange {
     fn default() -> Self {
-        Self { wait_ms: 30_000, backoff_max_ms: 60_000 }
+        Self { backoff_max_ms: 60_000 }
     }
 }
 
@@ -276,10 +300,13 @@ impl Config {
             &mut self.tls.key,
             &mut self.keys.node,
             &mut self.keys.decision,
+            &mut self.store.key_file,
         ] {
             *path = folder.join(&*path);
         }
-        for path in [&mut self.bootstrap, &mut self.member_file].into_iter().flatten() {
+        let optional =
+            [&mut self.bootstrap, &mut self.member_file, &mut self.equivalences, &mut self.store.password_file];
+        for path in optional.into_iter().flatten() {
             *path = folder.join(&*path);
         }
         self
@@ -334,8 +361,14 @@ impl Config {
         if !(1..=comity_core::roster::MAX_INCARNATION).contains(&self.incarnation) {
             return value("incarnation", format!("expected 1 to {}", comity_core::roster::MAX_INCARNATION));
         }
-        if !(1..=30_000).contains(&self.exchange.wait_ms) {
-            return value("exchange.wait_ms", "expected 1 to 30000".into());
+        if !(500..=3_600_000).contains(&self.exchange.backoff_max_ms) {
+            return value("exchange.backoff_max_ms", "expected 500 to 3600000".into());
+        }
+        if self.store.password_file.is_some() && self.store.url.is_none() {
+            return value("store.password_file", "there is no store.url that it is for".into());
+        }
+        if self.store.backup_days > 36_500 {
+            return value("store.backup_days", "expected 0 to 36500".into());
         }
         if self.list.attest_interval_s < 60 {
             return value("list.attest_interval_s", "expected at least 60".into());
@@ -432,7 +465,9 @@ mod tests {
             ("127.0.0.1:7101", "localhost", "peer.listen"),
             ("[keys]", "[health]\nlisten = \"0.0.0.0:1\"\n[keys]", "health.listen"),
             ("[keys]", "[consensus]\nheartbeat_ms = 900\n[keys]", "consensus"),
-            ("[keys]", "[exchange]\nwait_ms = 90000\n[keys]", "exchange.wait_ms"),
+            ("[keys]", "[exchange]\nbackoff_max_ms = 1\n[keys]", "exchange.backoff_max_ms"),
+            ("[keys]", "[store]\npassword_file = \"p\"\n[keys]", "store.password_file"),
+            ("[keys]", "[store]\nbackup_days = 99999\n[keys]", "store.backup_days"),
             ("[keys]", "[consensus]\nsnapshot_every_entries = 1\n[keys]", "consensus"),
             ("data_dir", "incarnation = 0\n        data_dir", "incarnation"),
         ] {

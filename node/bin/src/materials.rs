@@ -3,20 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use comity_app::{InternalError, Keys, PolicyStartError};
+use comity_app::{AppError, InternalError, Keys, PolicyStartError};
 use comity_consensus::cosign::CosignError;
 use comity_core::dsse::PublicKey;
 use comity_core::export::{ListExport, UnprovenExport};
 use comity_core::genesis::{Genesis, RosterMember};
 use comity_core::list::ListState;
+use comity_core::marking::equivalence::Equivalences;
 use comity_core::{KeyId, MemberId, Role, Violations};
 use comity_identity::tls::TlsSetupError;
 use comity_identity::{
     Credentials, CredentialsError, InvalidTrust, MemberAnchors, SharedTrust, SigningKeyError, SigningKeyFile,
     TrustStore,
 };
+use comity_store::StoreLocation;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use zeroize::Zeroizing;
 
 use crate::config::{Config, ConfigError};
 
@@ -150,6 +153,25 @@ pub enum StartError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsSetupError),
+    /// The table of equivalences.
+    #[error("equivalences {path}: {problem}")]
+    Equivalences {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The password of the national store.
+    #[error("store.password_file {path}: {problem}")]
+    Password {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// What is decided anew at the start could not be.
+    #[error(transparent)]
+    Anew(AppError),
     /// The first access record cannot be written.
     #[error(transparent)]
     AccessLog(#[from] InternalError),
@@ -173,6 +195,8 @@ pub struct Materials {
     pub credentials: Credentials,
     /// Whom it trusts: each member's roots for that member alone.
     pub trust: SharedTrust,
+    /// What national wordings mean.
+    pub equivalences: Equivalences,
     decision: SigningKeyFile,
     node: SigningKeyFile,
 }
@@ -204,13 +228,51 @@ impl Materials {
         let begins = !config.data_dir.join("consensus.db").exists();
         let node = key("keys.node", &config.keys.node, own.node_key, own.member, begins)?;
         let decision = key("keys.decision", &config.keys.decision, own.decision_key, own.member, begins)?;
-        Ok(Self { genesis, genesis_file: bytes, own, bootstrap, credentials, trust, decision, node })
+        let equivalences = equivalences(config.equivalences.as_deref())?;
+        Ok(Self { genesis, genesis_file: bytes, own, bootstrap, credentials, trust, equivalences, decision, node })
+    }
+
+    /// Where the national store is: in the data folder, or at the server that the configuration names.
+    ///
+    /// # Errors
+    /// The URL or the password's file is not as it must be.
+    pub fn store_location(&self, config: &Config) -> Result<StoreLocation, StartError> {
+        let Some(url) = &config.store.url else {
+            return Ok(StoreLocation::File(config.data_dir.join("national.db")));
+        };
+        let password = config.store.password_file.as_deref().map(password).transpose()?;
+        Ok(StoreLocation::server(url, password.as_deref().map(String::as_str))?)
     }
 
     /// The signing keys.
     pub fn keys(&self) -> Keys {
         Keys { decision: self.decision.signing_key().clone(), node: self.node.signing_key().clone() }
     }
+}
+
+/// The table that the configuration names, or the one that comes with comity.
+fn equivalences(path: Option<&Path>) -> Result<Equivalences, StartError> {
+    let text = match path {
+        None => Equivalences::BUILT_IN.as_bytes().to_vec(),
+        Some(path) => std::fs::read(path)
+            .map_err(|e| StartError::Equivalences { path: path.to_owned(), problem: e.to_string() })?,
+    };
+    Equivalences::from_json(&text).map_err(|violations| {
+        let path = path.unwrap_or(Path::new("(built in)")).to_owned();
+        StartError::Equivalences { path, problem: violations.to_string() }
+    })
+}
+
+/// The first line of a file that only its owner reads.
+fn password(path: &Path) -> Result<Zeroizing<String>, StartError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fail = |problem: String| StartError::Password { path: path.to_owned(), problem };
+    let mode = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(fail(format!("mode {mode:o}, others may read it: chmod 600 it")));
+    }
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?);
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }
 
 /// The list that a node begins with, replayed and verified once more: the file may have been changed since.

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use comity_api::{Front, ListenerLimits, LiveConnections, cosign_forever, follow_roster, pull_from_partners};
+use comity_api::{Front, ListenerLimits, LiveConnections, cosign_forever, follow_recalls, follow_roster, keep_in_step};
 use comity_app::{Keys, Node, NodeParts};
 use comity_consensus::cosign::Cosigner;
 use comity_consensus::{Consensus, ConsensusConfig, Timing, Tuning};
 use comity_core::{KeyId, MemberId};
 use comity_identity::AcceptorLimits;
-use comity_store::NationalStore;
+use comity_store::{KeyFile, NationalStore};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -24,6 +24,8 @@ use tonic_health::server::HealthReporter;
 use crate::config::{Config, Listen};
 use crate::materials::{Materials, StartError};
 
+/// The longest that what has ended goes unnoticed.
+const VALIDITY_EVERY: Duration = Duration::from_millis(500);
 /// How often health is looked at.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
 
@@ -35,9 +37,15 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     let materials = Materials::load(&config)?;
     let data = &config.data_dir;
     create_private(data).map_err(|source| StartError::DataDir { path: data.clone(), source })?;
-    let store =
-        NationalStore::open(&data.join("national.db"), materials.own.member, materials.genesis.federation()).await?;
-    let policies = Node::load_policies(&store, &config.policy_dir).await?;
+    let store = NationalStore::open(
+        &materials.store_location(&config)?,
+        KeyFile::at(&config.store.key_file),
+        data.join("erasures"),
+        materials.own.member,
+        materials.genesis.federation(),
+    )
+    .await?;
+    let (policies, people) = Node::load_policies(&store, &config.policy_dir).await?;
     let keys = materials.keys();
     let cosigner = Cosigner::open(data, materials.own.clone(), keys.node.clone()).await?;
     let consensus = Consensus::open(ConsensusConfig {
@@ -77,10 +85,14 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         consensus: consensus.clone(),
         cosigner,
         policies,
+        people,
+        equivalences: materials.equivalences.clone(),
+        backup_days: config.store.backup_days,
         policy_dir: config.policy_dir.clone(),
         keys,
     }));
     node.record_start().await?;
+    node.apply_equivalences().await.map_err(StartError::Anew)?;
 
     let shutdown = CancellationToken::new();
     let front = Front {
@@ -106,8 +118,11 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     tasks.spawn(report_health(Arc::clone(&node), reporter, shutdown.clone()));
     tracing::info!(member = %node.member(), peer = %config.peer.listen, operator = %config.operator.listen, "serving");
 
-    stop.await;
-    tracing::info!("stopping");
+    tokio::select! {
+        () = stop => tracing::info!("stopping"),
+        // INVARIANT: one node to a store: what another took over is not served from here any more.
+        () = node.store_lost() => tracing::error!("another node has taken the national store: stopping"),
+    }
     let deadline = Duration::from_millis(config.shutdown_deadline_ms);
     let orderly = async {
         // Leadership goes first, while the others can still be reached.
@@ -154,12 +169,38 @@ fn background(config: &Config, node: &Arc<Node>, shutdown: &CancellationToken) -
     let cosign_pause = Duration::from_millis(config.list.cosign_interval_ms);
     tasks.spawn(cosign_forever(Arc::clone(node), cosign_pause, shutdown.clone()));
     let backoff_max = Duration::from_millis(config.exchange.backoff_max_ms);
-    tasks.spawn(pull_from_partners(Arc::clone(node), config.exchange.wait_ms, backoff_max, shutdown.clone()));
+    let recalls = tokio::sync::watch::Sender::new(0);
+    tasks.spawn(follow_recalls(Arc::clone(node), recalls.subscribe(), shutdown.clone()));
+    tasks.spawn(keep_in_step(Arc::clone(node), backoff_max, recalls, shutdown.clone()));
+    tasks.spawn(end_validities(Arc::clone(node), shutdown.clone()));
     let attest_every = Duration::from_secs(config.list.attest_interval_s);
     tasks.spawn(attest_forever(Arc::clone(node), attest_every, shutdown.clone()));
     let checkpoint_every = Duration::from_secs(config.access_log.checkpoint_interval_s);
     tasks.spawn(checkpoint_forever(Arc::clone(node), checkpoint_every, shutdown.clone()));
     tasks
+}
+
+/// Decides again what has ended, when its instant has come.
+async fn end_validities(node: Arc<Node>, shutdown: CancellationToken) {
+    let mut looked = node.validity_begin();
+    loop {
+        let now = node.now();
+        let pause = match node.end_validities(looked).await {
+            Ok(pause) => {
+                looked = now;
+                pause
+            }
+            Err(error) => {
+                tracing::error!(%error, "what has ended was not decided again");
+                Duration::from_secs(1)
+            }
+        };
+        // What is released meanwhile may end sooner.
+        tokio::select! {
+            () = tokio::time::sleep(pause.min(VALIDITY_EVERY)) => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
 }
 
 async fn attest_forever(node: Arc<Node>, every: Duration, shutdown: CancellationToken) {

@@ -228,8 +228,9 @@ proptest! {
         let key = &federation.keys(member("FR")).node;
         let record = RecordId::new(member("FR"), RecordKind::Proposal, [1; 10]);
         let proposal = Proposal::from_json(PROPOSAL.as_bytes()).unwrap();
-        let views = Views::of(record, VersionId::new([2; 16]), &proposal, [Hex32([3; 32]), Hex32([4; 32])]);
-        let items = [Change::Upsert(views.up_to(Action::ReadSources)), Change::Retract];
+        let document = crate::document::Document::Proposal(Box::new(proposal));
+        let views = Views::of(record, VersionId::new([2; 16]), &document, [Hex32([3; 32]), Hex32([4; 32])]);
+        let items = [Change::Upsert(views.up_to(Action::ReadSources, document.marking(), None, Vec::new())), Change::Retract];
         let mut sealed: Vec<SealedItem> = items
             .into_iter()
             .zip([first, first.wrapping_add(1)])

@@ -3,6 +3,8 @@
 //! A marking only ever restricts. [`Marking::combine`] is the join of the lattice: the result is at least as strict as
 //! both, whatever is combined.
 
+pub mod equivalence;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;

@@ -34,6 +34,27 @@ pub struct Proposal {
     pub sources: Vec<Source>,
 }
 
+/// What `read` gives of a proposal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProposalRead {
+    /// What officers call it.
+    pub title: String,
+    /// Who or what.
+    pub subject: Subject,
+    /// The statement of case.
+    pub statement_of_case: String,
+    /// What is asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measures: Vec<MeasureSought>,
+    /// The attacks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<IncidentMention>,
+    /// What the originator knows beyond the statement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assessment: Option<String>,
+}
+
 /// A sanction that the proposer asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,18 +170,20 @@ impl Proposal {
         if let Some(assessment) = &self.assessment {
             check_prose(&mut violations, "assessment", assessment, Self::PROSE_MAX_CHARS);
         }
-        check_count(&mut violations, "sources", self.sources.len());
-        for (i, source) in self.sources.iter().take(Self::MAX_ITEMS).enumerate() {
-            let at = format!("sources[{i}]");
-            check_prose(&mut violations, &format!("{at}.description"), &source.description, Self::PROSE_MAX_CHARS);
-            if source.credibility.is_some_and(|c| !(1..=6).contains(&c)) {
-                violations.push(format!("{at}.credibility"), "expected 1 (confirmed) to 6 (cannot be judged)");
-            }
-            if let Some(locator) = &source.locator {
-                check_text(&mut violations, &format!("{at}.locator"), locator, Subject::TEXT_MAX_CHARS);
-            }
-        }
+        check_sources(&mut violations, &self.sources);
         violations.into_result()
+    }
+
+    /// What `read` gives: all but marking and sources.
+    pub fn read_body(&self) -> ProposalRead {
+        ProposalRead {
+            title: self.title.clone(),
+            subject: self.subject.clone(),
+            statement_of_case: self.statement_of_case.clone(),
+            measures: self.measures.clone(),
+            incidents: self.incidents.clone(),
+            assessment: self.assessment.clone(),
+        }
     }
 
     /// What tabling would lay before all members.
@@ -216,7 +239,21 @@ impl PublicPart {
     }
 }
 
-fn check_count(violations: &mut Violations, field: &str, count: usize) {
+pub(crate) fn check_sources(violations: &mut Violations, sources: &[Source]) {
+    check_count(violations, "sources", sources.len());
+    for (i, source) in sources.iter().take(Proposal::MAX_ITEMS).enumerate() {
+        let at = format!("sources[{i}]");
+        check_prose(violations, &format!("{at}.description"), &source.description, Proposal::PROSE_MAX_CHARS);
+        if source.credibility.is_some_and(|c| !(1..=6).contains(&c)) {
+            violations.push(format!("{at}.credibility"), "expected 1 (confirmed) to 6 (cannot be judged)");
+        }
+        if let Some(locator) = &source.locator {
+            check_text(violations, &format!("{at}.locator"), locator, Subject::TEXT_MAX_CHARS);
+        }
+    }
+}
+
+pub(crate) fn check_count(violations: &mut Violations, field: &str, count: usize) {
     if count > Proposal::MAX_ITEMS {
         violations.push(field, format!("{count} items: at most {}", Proposal::MAX_ITEMS));
     }

@@ -14,24 +14,72 @@ use crate::member::MemberId;
 pub enum RecordKind {
     /// A member's case for designating a subject.
     Proposal,
+    /// A partner's non-binding answer to a proposal that was shared with it.
+    Opinion,
+    /// An attack: when, where, with what, and who found what.
+    Incident,
+    /// A pointer to material that stays with its originator.
+    Evidence,
+    /// A holder asks that another's record be released to somebody else.
+    Request,
+    /// The originator's answer to a request.
+    Grant,
+    /// The originator asks for a record back.
+    Recall,
 }
 
 impl RecordKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] =
+        [Self::Proposal, Self::Opinion, Self::Incident, Self::Evidence, Self::Request, Self::Grant, Self::Recall];
+
     /// As it stands in documents and policies.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Proposal => "proposal",
+            Self::Opinion => "opinion",
+            Self::Incident => "incident",
+            Self::Evidence => "evidence",
+            Self::Request => "request",
+            Self::Grant => "grant",
+            Self::Recall => "recall",
         }
     }
 
-    const fn letter(self) -> char {
+    /// As it stands in ids.
+    const fn letter(self) -> &'static str {
         match self {
-            Self::Proposal => 'P',
+            Self::Proposal => "P",
+            Self::Opinion => "O",
+            Self::Incident => "I",
+            Self::Evidence => "E",
+            Self::Request => "Q",
+            Self::Grant => "G",
+            Self::Recall => "R",
         }
     }
 }
 
-/// Names one record in the whole federation: `FR-P-8K3M9QXT2V4N6R7W`. The last part is 80 random bits that the
+impl fmt::Display for RecordKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A text is no kind of record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected proposal, opinion, incident, evidence, request, grant or recall")]
+pub struct InvalidRecordKind;
+
+impl FromStr for RecordKind {
+    type Err = InvalidRecordKind;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(InvalidRecordKind)
+    }
+}
+
+/// Names one record in the whole federation: `FR-P-8K3M9QXT2V4N6R7W`. The letter is its kind's; the last part is 80 random bits that the
 /// originator's node drew, in Crockford's base 32, so that an id tells nothing of how many there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId {
@@ -69,11 +117,12 @@ impl FromStr for RecordId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.split('-');
-        let (Some(originator), Some("P"), Some(digits), None) =
+        let (Some(originator), Some(letter), Some(digits), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(InvalidRecordId);
         };
+        let kind = RecordKind::ALL.into_iter().find(|kind| kind.letter() == letter).ok_or(InvalidRecordId)?;
         if digits.len() != 16 {
             return Err(InvalidRecordId);
         }
@@ -86,7 +135,7 @@ impl FromStr for RecordId {
         for (to, from) in random.iter_mut().zip(bits.to_be_bytes().into_iter().skip(6)) {
             *to = from;
         }
-        Ok(Self { originator: originator.parse().map_err(|_| InvalidRecordId)?, kind: RecordKind::Proposal, random })
+        Ok(Self { originator: originator.parse().map_err(|_| InvalidRecordId)?, kind, random })
     }
 }
 
@@ -169,8 +218,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ids_survive_their_text(random in any::<[u8; 10]>(), version in any::<[u8; 16]>()) {
-            let id = RecordId::new("FR".parse().unwrap(), RecordKind::Proposal, random);
+        fn ids_survive_their_text(kind in 0..7_usize, random in any::<[u8; 10]>(), version in any::<[u8; 16]>()) {
+            let id = RecordId::new("FR".parse().unwrap(), RecordKind::ALL[kind], random);
             prop_assert_eq!(id.to_string().parse::<RecordId>().unwrap(), id);
             let version = VersionId::new(version);
             prop_assert_eq!(version.to_string().parse::<VersionId>().unwrap(), version);

@@ -1,6 +1,7 @@
 //! Views: what `discover`, `read` and `read_sources` give are three documents, and pages of them are signed as sent.
 //!
-//! The discover document carries a salted commitment to each of the others. A page is a list of items; each item's leaf is
+//! The discover document carries a salted commitment to each of the others; what a record points to is a document beside them,
+//! made for one receiver. A page is a list of items; each item's leaf is
 //! `leaf_hash(salt || item bytes)`, the page's signature covers the root over them, so that one stored item, its salt, its
 //! path and the page's envelope prove its origin alone.
 
@@ -9,14 +10,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::canonical::{self, Hex32, InvalidJson};
+use crate::document::{Document, LinkTarget, ReadBody, SourcesBody};
 use crate::dsse::{Envelope, InvalidEnvelope};
 use crate::marking::Marking;
 use crate::member::MemberId;
 use crate::merkle;
-use crate::proposal::{IncidentMention, MeasureSought, Proposal, Source};
 use crate::record::{RecordId, RecordKind, VersionId};
 use crate::release::Action;
-use crate::subject::Subject;
 use crate::timestamp::Timestamp;
 
 /// That a record exists: no title, no subject.
@@ -37,6 +37,33 @@ pub struct DiscoverView {
     pub read_commitment: Hex32,
     /// Commitment to the exact bytes of the sources document.
     pub read_sources_commitment: Hex32,
+    /// On what terms this receiver has it, where they are not those of the marking alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
+}
+
+/// On what terms a receiver has a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// Until when: the receiver shows it to nobody from then on, whether or not it can be reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// It was released onward, for this purpose: the marking need not name the receiver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+}
+
+impl DiscoverView {
+    /// Whether its receiver may have it at all: the marking names it, or the originator released it onward.
+    pub fn is_for(&self, receiver: MemberId) -> bool {
+        self.marking.releasable_to.contains(&receiver) || self.terms.as_ref().is_some_and(|t| t.purpose.is_some())
+    }
+
+    /// When its receiver must give it up.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.terms.as_ref().and_then(|terms| terms.until)
+    }
 }
 
 /// The body, without what reveals sources.
@@ -47,21 +74,8 @@ pub struct ReadView {
     pub record: RecordId,
     /// Which version.
     pub version: VersionId,
-    /// What officers call it.
-    pub title: String,
-    /// Who or what.
-    pub subject: Subject,
-    /// The statement of case.
-    pub statement_of_case: String,
-    /// What is asked.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub measures: Vec<MeasureSought>,
-    /// The attacks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub incidents: Vec<IncidentMention>,
-    /// What the originator knows beyond the statement.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assessment: Option<String>,
+    /// What it says.
+    pub body: ReadBody,
 }
 
 /// What reveals sources.
@@ -73,14 +87,29 @@ pub struct ReadSourcesView {
     /// Which version.
     pub version: VersionId,
     /// Where it comes from.
-    pub sources: Vec<Source>,
+    pub body: SourcesBody,
 }
 
-/// The three documents of one version, and the salts of the two that are committed to.
+/// What the record points to, as far as this receiver may discover it. It is not committed to: how many links it leaves out is
+/// nobody's to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinksView {
+    /// Which record.
+    pub record: RecordId,
+    /// Which version.
+    pub version: VersionId,
+    /// Where it points.
+    pub links: Vec<LinkTarget>,
+}
+
+/// The two documents of one version that are committed to, and the salts that open the commitments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Views {
-    /// The discover document.
-    pub discover: Vec<u8>,
+    /// Which record.
+    pub record: RecordId,
+    /// Which version.
+    pub version: VersionId,
     /// The read document.
     pub read: Vec<u8>,
     /// Opens the commitment to it.
@@ -93,34 +122,33 @@ pub struct Views {
 
 impl Views {
     /// Makes the documents of one version. The salts are fresh random bytes.
-    pub fn of(record: RecordId, version: VersionId, proposal: &Proposal, salts: [Hex32; 2]) -> Self {
+    pub fn of(record: RecordId, version: VersionId, document: &Document, salts: [Hex32; 2]) -> Self {
         let [read_salt, read_sources_salt] = salts;
-        let read = canonical::to_vec(&ReadView {
-            record,
-            version,
-            title: proposal.title.clone(),
-            subject: proposal.subject.clone(),
-            statement_of_case: proposal.statement_of_case.clone(),
-            measures: proposal.measures.clone(),
-            incidents: proposal.incidents.clone(),
-            assessment: proposal.assessment.clone(),
-        });
-        let read_sources = canonical::to_vec(&ReadSourcesView { record, version, sources: proposal.sources.clone() });
+        let read = canonical::to_vec(&ReadView { record, version, body: document.read_body() });
+        let read_sources = canonical::to_vec(&ReadSourcesView { record, version, body: document.sources_body() });
+        Self { record, version, read, read_salt, read_sources, read_sources_salt }
+    }
+
+    /// The documents that an allowed action gives one receiver, least first.
+    pub fn up_to(
+        &self,
+        action: Action,
+        marking: &Marking,
+        terms: Option<Terms>,
+        links: Vec<LinkTarget>,
+    ) -> Vec<ItemDocument> {
+        let (record, version) = (self.record, self.version);
         let discover = canonical::to_vec(&DiscoverView {
             record,
             version,
             kind: record.kind(),
             originator: record.originator(),
-            marking: proposal.marking.clone(),
-            read_commitment: commitment(read_salt, &read),
-            read_sources_commitment: commitment(read_sources_salt, &read_sources),
+            marking: marking.clone(),
+            read_commitment: commitment(self.read_salt, &self.read),
+            read_sources_commitment: commitment(self.read_sources_salt, &self.read_sources),
+            terms,
         });
-        Self { discover, read, read_salt, read_sources, read_sources_salt }
-    }
-
-    /// The documents that an allowed action gives, least first.
-    pub fn up_to(&self, action: Action) -> Vec<ItemDocument> {
-        let mut documents = vec![ItemDocument { view: ViewName::Discover, salt: None, text: lossless(&self.discover) }];
+        let mut documents = vec![ItemDocument { view: ViewName::Discover, salt: None, text: lossless(&discover) }];
         if action >= Action::Read {
             documents.push(ItemDocument {
                 view: ViewName::Read,
@@ -135,7 +163,21 @@ impl Views {
                 text: lossless(&self.read_sources),
             });
         }
+        if action >= Action::Read && !links.is_empty() {
+            let links = canonical::to_vec(&LinksView { record, version, links });
+            documents.push(ItemDocument { view: ViewName::Links, salt: None, text: lossless(&links) });
+        }
         documents
+    }
+
+    /// Length in bytes of the largest set of documents, but for what frames them.
+    pub fn len(&self) -> usize {
+        self.read.len() + self.read_sources.len()
+    }
+
+    /// Never so: each document names its record.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -153,7 +195,7 @@ pub fn commitment(salt: Hex32, bytes: &[u8]) -> Hex32 {
     Hex32(hasher.finalize().into())
 }
 
-/// Which of the three documents.
+/// Which of the documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ViewName {
@@ -163,6 +205,28 @@ pub enum ViewName {
     Read,
     /// The sources.
     ReadSources,
+    /// What it points to.
+    Links,
+}
+
+impl ViewName {
+    /// As it stands in documents and in the access log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Discover => "discover",
+            Self::Read => "read",
+            Self::ReadSources => "read_sources",
+            Self::Links => "links",
+        }
+    }
+
+    /// The action that gives it; none where it only goes with another.
+    pub const fn level(self) -> Option<&'static str> {
+        match self {
+            Self::Links => None,
+            view => Some(view.as_str()),
+        }
+    }
 }
 
 /// One document in an item: its exact text.
@@ -171,7 +235,7 @@ pub enum ViewName {
 pub struct ItemDocument {
     /// Which document.
     pub view: ViewName,
-    /// Opens the commitment in the discover document; none for that one itself.
+    /// Opens the commitment in the discover document; none for that one itself, and for links.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub salt: Option<Hex32>,
     /// The document.
@@ -198,6 +262,22 @@ pub struct PageItem {
     pub record: RecordId,
     /// What happens to it.
     pub change: Change,
+}
+
+impl PageItem {
+    /// That the record exists and what restricts it, where the item brings that.
+    ///
+    /// # Errors
+    /// The document is not as it must be; [`verify_page`] excludes that.
+    pub fn discover(&self) -> Result<Option<DiscoverView>, InvalidJson> {
+        match &self.change {
+            Change::Upsert(documents) => {
+                let text = documents.first().map_or("", |document| document.text.as_str());
+                canonical::from_slice(text.as_bytes()).map(Some)
+            }
+            Change::Retract => Ok(None),
+        }
+    }
 }
 
 /// What the originator's node signs for a page.
@@ -379,30 +459,48 @@ fn check_documents(number: u64, record: RecordId, documents: &[ItemDocument]) ->
         return refuse("no document");
     };
     let discover: DiscoverView = canonical::from_slice(first.text.as_bytes())?;
-    if first.view != ViewName::Discover || discover.record != record || discover.originator != record.originator() {
+    if first.view != ViewName::Discover
+        || first.salt.is_some()
+        || discover.kind != record.kind()
+        || discover.record != record
+        || discover.originator != record.originator()
+    {
         return refuse("the first document is not this record's discover view");
     }
     let mut last = first.view;
     for document in rest {
-        let Some(salt) = document.salt else { return refuse("a document without the salt of its commitment") };
-        let (committed, named, version) = match document.view {
+        let view = document.view;
+        let (committed, named, version) = match view {
             ViewName::Discover => return refuse("two discover views"),
             ViewName::Read => {
                 let view: ReadView = canonical::from_slice(document.text.as_bytes())?;
-                (discover.read_commitment, view.record, view.version)
+                if view.body.kind() != record.kind() {
+                    return refuse("a read view of another kind");
+                }
+                (Some(discover.read_commitment), view.record, view.version)
             }
             ViewName::ReadSources => {
                 let view: ReadSourcesView = canonical::from_slice(document.text.as_bytes())?;
-                (discover.read_sources_commitment, view.record, view.version)
+                (Some(discover.read_sources_commitment), view.record, view.version)
+            }
+            ViewName::Links => {
+                let view: LinksView = canonical::from_slice(document.text.as_bytes())?;
+                (None, view.record, view.version)
             }
         };
-        if document.view <= last || named != record || version != discover.version {
+        if view <= last || named != record || version != discover.version {
             return refuse("a document of another record or version");
         }
-        if commitment(salt, document.text.as_bytes()) != committed {
-            return refuse("a document does not open its commitment");
+        match (committed, document.salt) {
+            (Some(committed), Some(salt)) => {
+                if commitment(salt, document.text.as_bytes()) != committed {
+                    return refuse("a document does not open its commitment");
+                }
+            }
+            (None, None) => {}
+            _ => return refuse("a document without the salt of its commitment"),
         }
-        last = document.view;
+        last = view;
     }
     Ok(())
 }

@@ -4,8 +4,9 @@ fn member(code: &str) -> MemberId {
     code.parse().unwrap()
 }
 
-fn proposal() -> Proposal {
-    Proposal::from_json(
+fn proposal() -> Document {
+    Document::from_json(
+        RecordKind::Proposal,
         br#"{"title":"Quiet title","marking":{"tier":"confidential","releasable_to":["DE"]},
         "subject":{"kind":"person","names":[{"full":"DOE, Ada","kind":"primary"}]},
         "statement_of_case":"The case.","assessment":"What we think.",
@@ -19,7 +20,11 @@ fn page(action: Action) -> (Envelope, Vec<SealedItem>, SigningKey) {
     let record = RecordId::new(member("FR"), RecordKind::Proposal, [1; 10]);
     let views = Views::of(record, VersionId::new([2; 16]), &proposal(), [Hex32([3; 32]), Hex32([4; 32])]);
     let items = [
-        PageItem { number: 8, record, change: Change::Upsert(views.up_to(action)) },
+        PageItem {
+            number: 8,
+            record,
+            change: Change::Upsert(views.up_to(action, proposal().marking(), None, Vec::new())),
+        },
         PageItem { number: 9, record, change: Change::Retract },
     ];
     let sealed: Vec<SealedItem> = items.iter().map(|i| SealedItem::new(i, Hex32([i.number as u8; 32]))).collect();
@@ -86,7 +91,7 @@ fn a_sender_cannot_speak_of_anothers_record_or_open_a_commitment_falsely() {
 
     let record = RecordId::new(member("FR"), RecordKind::Proposal, [1; 10]);
     let views = Views::of(record, VersionId::new([2; 16]), &proposal(), [Hex32([3; 32]), Hex32([4; 32])]);
-    let mut documents = views.up_to(Action::Read);
+    let mut documents = views.up_to(Action::Read, proposal().marking(), None, Vec::new());
     documents[1].text = documents[1].text.replace("Quiet", "Other");
     let item = PageItem { number: 8, record, change: Change::Upsert(documents) };
     let sealed = vec![SealedItem::new(&item, Hex32([1; 32]))];

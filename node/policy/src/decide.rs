@@ -1,11 +1,16 @@
 //! The release decision.
 
+mod memory;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cedar_policy::{Authorizer, Decision as Answer, Entities};
-use comity_core::release::{Action, HardRule, Party, RecordHeader, hard_rules};
+use cedar_policy::{Authorizer, PolicySet, Response};
+use comity_core::release::{Action, HardRule, Party, RecordHeader, Share, hard_rules};
 use comity_core::{MemberId, Timestamp};
+
+pub(crate) use memory::{Answer, Verdict};
+use memory::{Key, Memory};
 
 use crate::partner_policy::{PartnerPolicy, PolicyId};
 use crate::schema::model;
@@ -18,7 +23,8 @@ pub struct Decision {
     /// Sorted ids of the policies that decided, or one of `hard:…` (a rule that no policy lifts), `default-deny` (no policy
     /// permits), `error:POLICY-ID` (a policy could not be evaluated). Never empty.
     pub because: Vec<String>,
-    /// When it must be decided again; `None`: when policy, roster or record change.
+    /// When it must be decided again, which it must be at that instant: the earliest end still ahead of the share or of a policy
+    /// in the party's file. `None`: when policy, roster, share or record change.
     pub until: Option<Timestamp>,
 }
 
@@ -46,10 +52,13 @@ pub struct Level {
 }
 
 /// The policy files of a member, one for each partner. Cheap to clone; a change makes another value.
+///
+/// Equal questions are answered from memory, which the clones share; another value begins with none.
 #[derive(Debug, Clone)]
 pub struct Policies {
-    partners: BTreeMap<MemberId, Arc<PartnerPolicy>>,
+    partners: Arc<BTreeMap<MemberId, Arc<PartnerPolicy>>>,
     version: [u8; 32],
+    memory: Arc<Memory>,
 }
 
 impl Default for Policies {
@@ -67,7 +76,7 @@ impl Policies {
     /// These, with one file added or replaced.
     #[must_use]
     pub fn with(&self, file: PartnerPolicy) -> Self {
-        let mut partners = self.partners.clone();
+        let mut partners = BTreeMap::clone(&self.partners);
         partners.insert(file.party(), Arc::new(file));
         Self::of(partners)
     }
@@ -80,7 +89,7 @@ impl Policies {
             bytes.push(0);
             bytes.extend_from_slice(&file.sha256());
         }
-        Self { partners, version: comity_core::sha256(&bytes) }
+        Self { partners: Arc::new(partners), version: comity_core::sha256(&bytes), memory: Arc::default() }
     }
 
     /// The file for a partner.
@@ -98,80 +107,110 @@ impl Policies {
         self.version
     }
 
-    /// Whether `own` may give `party` this much of the record.
-    pub fn decide(&self, own: MemberId, party: &Party, action: Action, header: &RecordHeader) -> Decision {
-        match self.question(own, party, header) {
-            Ok(question) => question.ask(action),
-            Err(refusal) => refusal,
-        }
-    }
-
-    /// How much of the record `own` may give `party`.
-    pub fn level(&self, own: MemberId, party: &Party, header: &RecordHeader) -> Level {
-        let mut level = Level { action: None, because: Vec::new(), until: None };
-        let question = match self.question(own, party, header) {
-            Ok(question) => question,
-            Err(Decision { because, until, .. }) => return Level { because, until, ..level },
-        };
-        for action in Action::ALL {
-            let decision = question.ask(action);
-            // A refusal that ends with time makes the level end then, too.
-            level.until = [level.until, decision.until].into_iter().flatten().min();
-            if decision.allow || level.action.is_none() {
-                level.because = decision.because;
-            }
-            if !decision.allow {
-                break;
-            }
-            level.action = Some(action);
-        }
-        level
-    }
-
-    /// What no policy is asked about is refused here.
-    fn question<'a>(
-        &'a self,
+    /// Whether `own` may give `party` this much of the record at an instant. `share`: that two people decided to let the party
+    /// have it.
+    pub fn decide(
+        &self,
         own: MemberId,
-        party: &'a Party,
-        header: &'a RecordHeader,
-    ) -> Result<Question<'a>, Decision> {
-        // INVARIANT: the hard rules come first, so that no policy can lift them.
-        hard_rules(own, party, header).map_err(Decision::hard)?;
-        let policy = self.get(party.member).ok_or_else(|| Decision::deny(PolicyId::RESERVED))?;
-        let entities = model().and_then(|model| model.entities(party, header));
-        let entities = entities.ok_or_else(|| Decision::deny("error:entities"))?;
-        Ok(Question { policy, party, header, entities })
+        party: &Party,
+        action: Action,
+        header: &RecordHeader,
+        share: Option<&Share>,
+        at: Timestamp,
+    ) -> Decision {
+        let until = self.until(party, share, at);
+        match self.ask(own, party, header, share, at) {
+            Ok(answer) => {
+                let Verdict { allow, because } = answer.on(action).clone();
+                Decision { allow, because, until }
+            }
+            Err(refusal) => Decision { until, ..Decision::deny(refusal) },
+        }
     }
-}
 
-/// A party, a record, and the policies that decide between them.
-struct Question<'a> {
-    policy: &'a PartnerPolicy,
-    party: &'a Party,
-    header: &'a RecordHeader,
-    entities: Entities,
-}
-
-impl Question<'_> {
-    fn ask(&self, action: Action) -> Decision {
-        let Some(request) = model().and_then(|model| model.request(self.party, action, self.header)) else {
-            return Decision::deny("error:request");
+    /// How much of the record `own` may give `party` at an instant.
+    pub fn level(
+        &self,
+        own: MemberId,
+        party: &Party,
+        header: &RecordHeader,
+        share: Option<&Share>,
+        at: Timestamp,
+    ) -> Level {
+        let until = self.until(party, share, at);
+        let answer = match self.ask(own, party, header, share, at) {
+            Ok(answer) => answer,
+            Err(refusal) => return Level { action: None, because: vec![refusal.to_owned()], until },
         };
-        let response = Authorizer::new().is_authorized(&request, self.policy.set(), &self.entities);
-        // INVARIANT: an error denies. Cedar passes over a policy that errs, so that a forbid which errs would forbid nothing.
-        let mut errors: Vec<String> = response.diagnostics().errors().map(failed).collect();
-        if !errors.is_empty() {
-            errors.sort();
-            return Decision { allow: false, because: errors, until: None };
-        }
-        let mut because: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-        because.sort();
-        match response.decision() {
-            Answer::Allow => Decision { allow: true, because, until: None },
-            Answer::Deny if because.is_empty() => Decision::deny(PolicyId::RESERVED),
-            Answer::Deny => Decision { allow: false, because, until: None },
-        }
+        let allowed = Action::ALL.into_iter().take_while(|action| answer.on(*action).allow).last();
+        let because = answer.on(allowed.unwrap_or(Action::Discover)).because.clone();
+        Level { action: allowed, because, until }
     }
+
+    /// When it must be decided again: when the share or any policy of the party's file ends, whether or not it decided.
+    fn until(&self, party: &Party, share: Option<&Share>, at: Timestamp) -> Option<Timestamp> {
+        let share = share.filter(|share| share.holds(at)).and_then(|share| share.until);
+        let policy = self.get(party.member).and_then(|file| file.term(at).until);
+        [share, policy].into_iter().flatten().min()
+    }
+
+    /// What the policies say, if they are asked at all.
+    fn ask(
+        &self,
+        own: MemberId,
+        party: &Party,
+        header: &RecordHeader,
+        share: Option<&Share>,
+        at: Timestamp,
+    ) -> Result<Arc<Answer>, &'static str> {
+        // INVARIANT: the hard rules come first and are never remembered, so that nothing can lift them.
+        hard_rules(own, party, header, share, at).map_err(HardRule::as_str)?;
+        let file = self.get(party.member).ok_or(PolicyId::RESERVED)?;
+        let (term, onward) = (file.term(at), share.is_some_and(|share| share.granted));
+        let key = Key::new(party, header, onward, term.number, file.names(header.id));
+        if let Some(answer) = self.memory.get(&key) {
+            return Ok(answer);
+        }
+        let answer = Arc::new(answer(term.policies, party, header, onward)?);
+        self.memory.put(key, Arc::clone(&answer));
+        Ok(answer)
+    }
+}
+
+/// What a set of policies says of every action.
+pub(crate) fn answer(
+    policies: &PolicySet,
+    party: &Party,
+    header: &RecordHeader,
+    onward: bool,
+) -> Result<Answer, &'static str> {
+    let model = model().ok_or("error:entities")?;
+    let entities = model.entities(party, header, onward).ok_or("error:entities")?;
+    let verdict = |action| -> Result<Verdict, &'static str> {
+        let request = model.request(party, action, header).ok_or("error:request")?;
+        Ok(verdict(&Authorizer::new().is_authorized(&request, policies, &entities)))
+    };
+    Ok(Answer {
+        discover: verdict(Action::Discover)?,
+        read: verdict(Action::Read)?,
+        read_sources: verdict(Action::ReadSources)?,
+    })
+}
+
+fn verdict(response: &Response) -> Verdict {
+    // INVARIANT: an error denies. Cedar passes over a policy that errs, so that a forbid which errs would forbid nothing.
+    let mut errors: Vec<String> = response.diagnostics().errors().map(failed).collect();
+    if !errors.is_empty() {
+        errors.sort();
+        return Verdict { allow: false, because: errors };
+    }
+    let mut because: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+    because.sort();
+    let allow = response.decision() == cedar_policy::Decision::Allow;
+    if because.is_empty() {
+        because.push(PolicyId::RESERVED.to_owned());
+    }
+    Verdict { allow, because }
 }
 
 fn failed(error: &cedar_policy::AuthorizationError) -> String {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use comity_core::MemberId;
+use comity_core::{MemberId, Timestamp};
 
 use crate::partner_policy::{PartnerPolicy, PolicyId};
 
@@ -127,6 +127,12 @@ pub enum Fault {
         /// Its first characters.
         id: String,
     },
+    /// The `@until` is no instant.
+    #[error("@until(\"{}\"): expected an RFC 3339 instant such as 2026-12-31T00:00:00Z", text.escape_debug())]
+    BadUntil {
+        /// Its first characters.
+        text: String,
+    },
     /// Two policies have one id.
     #[error("the id is taken by the policy at {first}: give each policy an @id of its own, the access log names it")]
     DuplicateId {
@@ -173,7 +179,7 @@ pub enum Note {
         /// What it advises.
         help: Option<String>,
     },
-    /// A `permit` without any condition.
+    /// A `permit` of all three actions whose conditions always hold.
     #[error(
         "permits every record of every tier that may be released at all: add a condition such as `when {{ resource.tier <= 3 }}`"
     )]
@@ -184,6 +190,36 @@ pub enum Note {
     /// No `@id`.
     #[error("it has no @id, so the access log names it by its place in the file: add @id(\"…\") before it")]
     NoId,
+    /// An annotation that nothing reads; where `@until` was meant, the policy would never end.
+    #[error("@{} means nothing here: @id names a policy and @until ends it", name.escape_debug())]
+    Annotation {
+        /// Its name.
+        name: String,
+    },
+    /// It has ended, and neither permits nor forbids.
+    #[error("ended on {on}: remove it")]
+    Ended {
+        /// When.
+        on: Timestamp,
+    },
+    /// It applies to nothing that may be released at all.
+    #[error("it never applies, whatever the record: correct its conditions or remove it")]
+    Unreachable,
+    /// A `permit` without which every decision would be the same.
+    #[error(
+        "it changes no decision, which is made by {} wherever it applies: correct its conditions or remove it",
+        quoted(by)
+    )]
+    Shadowed {
+        /// The policies that decide in its place, in the order of the file.
+        by: Vec<PolicyId>,
+    },
+    /// There are more combinations of what the policies speak of than are tried.
+    #[error(
+        "the policies speak of too many different things to try them all: it was not checked whether each of them ever \
+         changes a decision"
+    )]
+    Untried,
 }
 
 /// The parts of what Cedar says that are kept; a message may quote a whole token, and a token a whole file.
@@ -194,6 +230,11 @@ pub(crate) fn shorten(text: &str) -> String {
         short.push('…');
     }
     short
+}
+
+fn quoted(ids: &[PolicyId]) -> String {
+    let ids: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
+    ids.join(" and ")
 }
 
 fn hint(help: Option<&str>) -> String {

@@ -1,19 +1,22 @@
 //! The policy file for one partner.
 
-use std::collections::BTreeMap;
+mod reader;
+mod term;
+
+use std::collections::BTreeSet;
 use std::fmt;
-use std::str::FromStr;
+use std::sync::OnceLock;
 
-use cedar_policy::ffi::DetailedError;
-use cedar_policy::{
-    Effect, EntityUid, Policy, PolicyId as CedarId, PolicySet, ResourceConstraint, ValidationMode, Validator,
-};
-use comity_core::{MemberId, RecordId};
+use cedar_policy::{Effect, Policy, PolicySet};
+use comity_core::{MemberId, RecordId, Timestamp};
 
-use crate::bounds::{Outline, outline};
-use crate::finding::{Fault, Finding, InvalidPolicy, Note, Place, Problem, Warning, shorten};
-use crate::schema::{Model, model};
-use crate::vocabulary;
+use crate::bounds::outline;
+use crate::finding::{Fault, Finding, InvalidPolicy, Note, Place, Warning};
+use crate::lint;
+use crate::schema::model;
+use reader::Reader;
+pub(crate) use term::Term;
+use term::Terms;
 
 /// Names one policy, in the access log and to the policy officer: 1 to 64 letters, digits, `-`, `_`, `.`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,8 +56,35 @@ pub struct PartnerPolicy {
     text: String,
     sha256: [u8; 32],
     ids: Vec<PolicyId>,
-    warnings: Vec<Warning>,
-    set: PolicySet,
+    entries: Vec<Entry>,
+    records: BTreeSet<RecordId>,
+    terms: Terms,
+    read: Vec<Warning>,
+    warnings: OnceLock<Vec<Warning>>,
+}
+
+/// One policy of a file.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) id: PolicyId,
+    pub(crate) place: Place,
+    /// From when on it neither permits nor forbids.
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) policy: Policy,
+}
+
+impl Entry {
+    pub(crate) fn permits(&self) -> bool {
+        self.policy.effect() == Effect::Permit
+    }
+
+    pub(crate) fn has_ended(&self, at: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= at)
+    }
+
+    pub(crate) fn finding(&self, what: Note) -> Warning {
+        Finding { place: Some(self.place), policy: Some(self.id.to_string()), what }
+    }
 }
 
 impl PartnerPolicy {
@@ -71,6 +101,7 @@ impl PartnerPolicy {
     ///
     /// A policy's id is its `@id("…")`, or `DE.0`, `DE.1`, … by its place in the file. Its principal is
     /// `Party::"DE"` or nobody in particular, which means the same, since the file decides for that party alone.
+    /// `@until("2026-12-31T00:00:00Z")` ends a policy: from that instant on it neither permits nor forbids.
     ///
     /// # Errors
     /// Everything that is wrong with it: bounds, syntax, ids, another party's name, types that do not fit the schema,
@@ -87,24 +118,25 @@ impl PartnerPolicy {
         if outline.policies.len() > Self::POLICIES_MAX {
             return Err(whole(Fault::TooMany { policies: outline.policies.len() }));
         }
-        let parsed: PolicySet = text.parse().map_err(|errors| InvalidPolicy::new(party, syntax(text, &errors)))?;
-        let mut reader =
-            Reader { party, text, model, outline, problems: Vec::new(), warnings: Vec::new(), named: BTreeMap::new() };
+        let parsed: PolicySet =
+            text.parse().map_err(|errors| InvalidPolicy::new(party, reader::syntax(text, &errors)))?;
+        let mut reader = Reader::new(party, text, model, outline);
         let set = reader.read(&parsed);
         reader.validate(&set);
         if !reader.problems.is_empty() {
             return Err(InvalidPolicy::new(party, reader.problems));
         }
-        let mut named: Vec<(Place, PolicyId)> = reader.named.into_iter().map(|(id, at)| (at, id)).collect();
-        named.sort();
-        reader.warnings.sort_by_key(|warning| warning.place);
+        reader.entries.sort_by_key(|entry| entry.place);
         Ok(Self {
             party,
             text: text.to_owned(),
             sha256: comity_core::sha256(text.as_bytes()),
-            ids: named.into_iter().map(|(_, id)| id).collect(),
-            warnings: reader.warnings,
-            set,
+            ids: reader.entries.iter().map(|entry| entry.id.clone()).collect(),
+            terms: Terms::new(set, &reader.entries),
+            entries: reader.entries,
+            records: reader.records,
+            read: reader.warnings,
+            warnings: OnceLock::new(),
         })
     }
 
@@ -128,156 +160,45 @@ impl PartnerPolicy {
         &self.ids
     }
 
-    /// What deserves a second look, in the order of the file.
+    /// When policies of this file end, past ends included.
+    pub fn ends(&self) -> impl Iterator<Item = Timestamp> {
+        self.entries.iter().filter_map(|entry| entry.until)
+    }
+
+    /// What deserves a second look, in the order of the file. The first call tries the policies out, which takes a moment.
     pub fn warnings(&self) -> &[Warning] {
-        &self.warnings
+        self.warnings.get_or_init(|| {
+            let mut warnings = self.read.clone();
+            lint::check(self.party, &self.entries, &mut warnings);
+            warnings.sort_by_key(|warning| warning.place);
+            warnings
+        })
     }
 
-    pub(crate) fn set(&self) -> &PolicySet {
-        &self.set
-    }
-}
-
-/// Gathers the findings of one file.
-struct Reader<'a> {
-    party: MemberId,
-    text: &'a str,
-    model: &'a Model,
-    outline: Outline,
-    problems: Vec<Problem>,
-    warnings: Vec<Warning>,
-    named: BTreeMap<PolicyId, Place>,
-}
-
-impl Reader<'_> {
-    /// Checks each policy by itself, and gives it its own id.
-    fn read(&mut self, parsed: &PolicySet) -> PolicySet {
-        for template in parsed.templates() {
-            let place = self.place(template.id()).map(|(_, place)| place);
-            let policy = template.annotation("id").map(shorten);
-            self.problems.push(Finding { place, policy, what: Fault::Template { party: self.party } });
-        }
-        let mut set = PolicySet::new();
-        let mut permits = false;
-        for policy in parsed.policies() {
-            let (number, place) = self.place(policy.id()).unwrap_or((0, Place { line: 1, column: 1 }));
-            permits |= policy.effect() == Effect::Permit;
-            let Some(id) = self.name(policy, number, place) else { continue };
-            self.check(policy, &id, place);
-            // Ids are distinct here, so that this cannot fail; if it did, the policy must not be lost in silence.
-            if set.add(policy.new_id(CedarId::new(id.as_str()))).is_err() {
-                self.problem(place, &id, Fault::DuplicateId { first: place });
-            }
-        }
-        if !permits {
-            self.warnings.push(Finding { place: None, policy: None, what: Note::PermitsNothing });
-        }
-        set
+    /// The same as of an instant: with the policies that have ended by then.
+    pub fn warnings_at(&self, at: Timestamp) -> Vec<Warning> {
+        let ended = self.entries.iter().filter_map(|entry| {
+            let on = entry.until.filter(|until| *until <= at)?;
+            Some(entry.finding(Note::Ended { on }))
+        });
+        let mut warnings: Vec<Warning> = self.warnings().iter().cloned().chain(ended).collect();
+        warnings.sort_by_key(|warning| warning.place);
+        warnings
     }
 
-    /// Number in the file and place of a policy that still has the id which Cedar's parser gave it (`policy0`, …).
-    fn place(&self, id: &CedarId) -> Option<(usize, Place)> {
-        let id: &str = id.as_ref();
-        let number: usize = id.strip_prefix("policy")?.parse().ok()?;
-        Some((number, Place::of(self.text, *self.outline.policies.get(number)?)))
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
-    fn name(&mut self, policy: &Policy, number: usize, place: Place) -> Option<PolicyId> {
-        let id = match policy.annotation("id") {
-            Some(text) => match PolicyId::parse(text) {
-                Ok(id) => id,
-                Err(what) => {
-                    self.problems.push(Finding { place: Some(place), policy: None, what });
-                    return None;
-                }
-            },
-            None => {
-                let id = PolicyId(format!("{}.{number}", self.party));
-                self.warning(place, &id, Note::NoId);
-                id
-            }
-        };
-        // Cedar keeps policies in no order: whichever is met first, the later in the file is the duplicate.
-        match self.named.get(&id).copied() {
-            None => {
-                self.named.insert(id.clone(), place);
-                Some(id)
-            }
-            Some(other) => {
-                self.problem(place.max(other), &id, Fault::DuplicateId { first: place.min(other) });
-                self.named.insert(id, place.min(other));
-                None
-            }
-        }
+    /// Whether some policy names this very record, so that what is decided on it is not what is decided on its like.
+    pub(crate) fn names(&self, record: RecordId) -> bool {
+        self.records.contains(&record)
     }
 
-    fn check(&mut self, policy: &Policy, id: &PolicyId, place: Place) {
-        let mut literals: Vec<EntityUid> = policy.entity_literals();
-        literals.sort_by_cached_key(EntityUid::to_string);
-        literals.dedup();
-        for uid in literals {
-            let named: &str = uid.id().as_ref();
-            if self.model.is_party(&uid) && uid != self.model.party_uid(self.party) {
-                self.problem(place, id, Fault::OtherParty { party: self.party, named: shorten(named) });
-            } else if self.model.is_record(&uid) && RecordId::from_str(named).is_err() {
-                self.problem(place, id, Fault::NotARecord { id: shorten(named) });
-            }
-        }
-        match policy.to_json() {
-            Ok(json) => {
-                let mut faults = Vec::new();
-                vocabulary::check(self.party, &json, &mut faults);
-                faults.dedup();
-                faults.into_iter().for_each(|fault| self.problem(place, id, fault));
-            }
-            Err(error) => self.problem(place, id, Fault::Syntax { message: shorten(&error.to_string()), help: None }),
-        }
-        let unconditional =
-            !policy.has_non_scope_constraint() && !matches!(policy.resource_constraint(), ResourceConstraint::Eq(_));
-        if policy.effect() == Effect::Permit && unconditional {
-            self.warning(place, id, Note::PermitsEverything);
-        }
+    /// What is in force then, and until when.
+    pub(crate) fn term(&self, at: Timestamp) -> Term<'_> {
+        self.terms.at(at)
     }
-
-    fn validate(&mut self, set: &PolicySet) {
-        let result = Validator::new(self.model.schema.clone()).validate(set, ValidationMode::Strict);
-        for error in result.validation_errors() {
-            let (message, help, place) = self.explain(DetailedError::from(error), error.policy_id());
-            let policy = Some(error.policy_id().to_string());
-            self.problems.push(Finding { place, policy, what: Fault::Schema { message, help } });
-        }
-        for warning in result.validation_warnings() {
-            let (message, help, place) = self.explain(DetailedError::from(warning), warning.policy_id());
-            let policy = Some(warning.policy_id().to_string());
-            self.warnings.push(Finding { place, policy, what: Note::Cedar { message, help } });
-        }
-    }
-
-    /// Message without its "for policy …", help, and place of what the validator says.
-    fn explain(&self, error: DetailedError, policy: &CedarId) -> (String, Option<String>, Option<Place>) {
-        let prefix = format!("for policy `{policy}`, ");
-        let message = shorten(error.message.strip_prefix(&prefix).unwrap_or(&error.message));
-        let place = error.source_locations.first().map(|label| Place::of(self.text, label.loc.start));
-        let known = || self.named.iter().find(|(id, _)| id.as_str() == policy.as_ref() as &str).map(|(_, at)| *at);
-        (message, error.help.as_deref().map(shorten), place.or_else(known))
-    }
-
-    fn problem(&mut self, place: Place, id: &PolicyId, what: Fault) {
-        self.problems.push(Finding { place: Some(place), policy: Some(id.to_string()), what });
-    }
-
-    fn warning(&mut self, place: Place, id: &PolicyId, what: Note) {
-        self.warnings.push(Finding { place: Some(place), policy: Some(id.to_string()), what });
-    }
-}
-
-fn syntax(text: &str, errors: &cedar_policy::ParseErrors) -> Vec<Problem> {
-    let problem = |error: DetailedError| Finding {
-        place: error.source_locations.first().map(|label| Place::of(text, label.loc.start)),
-        policy: None,
-        what: Fault::Syntax { message: shorten(&error.message), help: error.help.as_deref().map(shorten) },
-    };
-    errors.iter().map(|error| problem(DetailedError::from(error))).collect()
 }
 
 #[cfg(test)]

@@ -64,8 +64,9 @@ impl Model {
         *uid.type_name() == self.record
     }
 
-    /// Party and record with their attributes. `None` if Cedar refuses them, which denies.
-    pub(crate) fn entities(&self, party: &Party, header: &RecordHeader) -> Option<Entities> {
+    /// Party and record with their attributes; `onward`: the share was granted onward. `None` if Cedar refuses them, which
+    /// denies.
+    pub(crate) fn entities(&self, party: &Party, header: &RecordHeader, onward: bool) -> Option<Entities> {
         let party_attributes = HashMap::from([
             ("member".to_owned(), text(party.member.as_str())),
             ("voting".to_owned(), RestrictedExpression::new_bool(party.voting)),
@@ -75,11 +76,13 @@ impl Model {
         let record_attributes = HashMap::from([
             ("kind".to_owned(), text(header.kind.as_str())),
             ("originator".to_owned(), text(header.originator.as_str())),
-            ("tier".to_owned(), tier(marking.tier)),
+            ("tier".to_owned(), tier(header.tier)),
             ("caveats".to_owned(), set(marking.caveats.iter().map(|c| c.as_str()))),
             ("compartments".to_owned(), set(marking.compartments.iter().map(|c| c.as_str()))),
             ("handling".to_owned(), text(marking.handling.as_str())),
             ("releasable_to".to_owned(), set(marking.releasable_to.iter().map(MemberId::as_str))),
+            ("onward".to_owned(), RestrictedExpression::new_bool(onward)),
+            ("answers".to_owned(), RestrictedExpression::new_bool(header.about.is_some())),
         ]);
         let party = Entity::new(self.party_uid(party.member), party_attributes, HashSet::new()).ok()?;
         let record = Entity::new(self.record_uid(header), record_attributes, HashSet::new()).ok()?;
@@ -131,15 +134,10 @@ mod tests {
         marking.caveats.insert(comity_core::marking::Caveat::Orcon);
         marking.compartments.insert("TIGER".parse().unwrap());
         marking.releasable_to.insert(de);
-        for marking in [Marking::originator_only(Tier::Public), marking] {
-            let header = RecordHeader {
-                id: RecordId::new(fr, RecordKind::Proposal, [7; 10]),
-                kind: RecordKind::Proposal,
-                originator: fr,
-                marking,
-                shared_with: [de].into(),
-            };
-            let entities = model.entities(&party, &header).unwrap();
+        for (marking, onward) in [(Marking::originator_only(Tier::Public), false), (marking, true)] {
+            let id = RecordId::new(fr, RecordKind::Opinion, [7; 10]);
+            let header = RecordHeader { about: onward.then_some(id), ..RecordHeader::new(id, marking) };
+            let entities = model.entities(&party, &header, onward).unwrap();
             Entities::from_entities(entities.iter().cloned(), Some(&model.schema)).unwrap();
             for action in Action::ALL {
                 let request = model.request(&party, action, &header).unwrap();

@@ -60,7 +60,7 @@ fn literals(expression: &Value, found: &mut impl FnMut(&str)) {
 fn unexpected(party: MemberId, attribute: &str, value: &str) -> Option<String> {
     let named = || Value::String(value.to_owned());
     let (fits, expected) = match attribute {
-        "resource.kind" => (serde_json::from_value::<RecordKind>(named()).is_ok(), "proposal".to_owned()),
+        "resource.kind" => (value.parse::<RecordKind>().is_ok(), one_of(&RecordKind::ALL.map(RecordKind::as_str))),
         "resource.caveats" => (serde_json::from_value::<Caveat>(named()).is_ok(), "orcon".to_owned()),
         "resource.handling" => {
             (serde_json::from_value::<Handling>(named()).is_ok(), "free, with_consent or never".to_owned())
@@ -75,4 +75,13 @@ fn unexpected(party: MemberId, attribute: &str, value: &str) -> Option<String> {
         _ => return None,
     };
     (!fits).then_some(expected)
+}
+
+/// `a, b or c`.
+fn one_of(words: &[&str]) -> String {
+    match words.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
 }

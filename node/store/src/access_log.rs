@@ -54,7 +54,7 @@ struct Inner {
 impl AccessLog {
     /// Takes up the log where it was left.
     pub(crate) async fn open(database: Database) -> Result<Self, AccessLogError> {
-        let frontier = state::restore(&mut *database.read().await?).await?;
+        let frontier = state::restore(&mut database.read().await?).await?;
         let (appends, queue) = mpsc::channel(QUEUE_MAX);
         let (head_sender, head) = watch::channel(Head { size: frontier.size(), root: frontier.root() });
         let healthy = Arc::new(AtomicBool::new(true));

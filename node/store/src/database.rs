@@ -1,19 +1,21 @@
-//! Two pools on one SQLite file: one connection that writes, a few that only read.
+//! The database: on each side one connection that writes and a few that only read.
 
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, PgPool, SqlitePool};
 use tokio::sync::watch;
 
-use crate::error::StoreError;
+use crate::error::{OpenError, StoreError};
+use crate::lease::Lease;
+pub(crate) use crate::sql::{Connection, Dialect};
 
-/// One connection, inside a transaction.
-pub(crate) type Connection = SqliteConnection;
 /// What a transaction does.
 pub(crate) type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
 
@@ -24,35 +26,94 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Both pools. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
-    writer: SqlitePool,
-    reader: SqlitePool,
+    pools: Pools,
+    lease: Arc<Lease>,
     queued: watch::Sender<u64>,
 }
 
+#[derive(Debug, Clone)]
+enum Pools {
+    Sqlite { writer: SqlitePool, reader: SqlitePool },
+    Postgres { writer: PgPool, reader: PgPool },
+}
+
 impl Database {
-    /// Opens the file, which must exist. `prepare` has the writing connection before anybody reads.
-    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+    /// Opens a SQLite file, which must exist.
+    pub(crate) async fn open_file(path: &Path) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
+            // What is deleted is overwritten: a destroyed key must not stay on a free page.
+            .pragma("secure_delete", "ON")
             .disable_statement_logging();
         // Acknowledged means durable: FULL syncs the WAL at each commit.
         let writing = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
-        let writer = pool(1).connect_with(writing).await?;
-        let reader = pool(READERS).connect_lazy_with(options.read_only(true));
-        Ok(Self { writer, reader, queued: watch::Sender::new(0) })
+        let writer = bounded(PoolOptions::new(), 1).connect_with(writing).await?;
+        let reader = bounded(PoolOptions::new(), READERS).connect_lazy_with(options.read_only(true));
+        Ok(Self::new(Pools::Sqlite { writer, reader }))
     }
 
-    /// The connection that writes, outside of any transaction: for migrations.
-    pub(crate) async fn writer(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        Ok(self.writer.acquire().await?)
+    /// Connects to PostgreSQL.
+    ///
+    /// # Errors
+    /// It cannot be reached, or does not wait for its disk before it answers.
+    pub(crate) async fn open_server(options: PgConnectOptions) -> Result<Self, OpenError> {
+        let options = options.application_name("comity-node").disable_statement_logging();
+        let writer =
+            bounded(PgPoolOptions::new(), 1).connect_with(options.clone()).await.map_err(OpenError::Connect)?;
+        let reading = options.options([("default_transaction_read_only", "on")]);
+        let reader = bounded(PgPoolOptions::new(), READERS).connect_lazy_with(reading);
+        let database = Self::new(Pools::Postgres { writer, reader });
+        let mut connection = database.writer().await?;
+        for setting in ["synchronous_commit", "fsync", "full_page_writes"] {
+            // Acknowledged means durable, whoever configured the server.
+            let row = crate::sql::query("SELECT current_setting($1) AS value").bind(setting);
+            let value: String = row.fetch_one(&mut connection).await?.get("value")?;
+            if value == "off" {
+                return Err(OpenError::NotDurable { setting });
+            }
+        }
+        Ok(database)
+    }
+
+    fn new(pools: Pools) -> Self {
+        Self { pools, lease: Arc::default(), queued: watch::Sender::new(0) }
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self.pools {
+            Pools::Sqlite { .. } => Dialect::Sqlite,
+            Pools::Postgres { .. } => Dialect::Postgres,
+        }
+    }
+
+    /// Who has the store, and under which number.
+    pub(crate) fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
+    /// The connection that writes, outside of any transaction: for migrations, and for what cannot be in one.
+    pub(crate) async fn writer(&self) -> Result<Connection, StoreError> {
+        Ok(match &self.pools {
+            Pools::Sqlite { writer, .. } => writer.acquire().await?.into(),
+            Pools::Postgres { writer, .. } => writer.acquire().await?.into(),
+        })
     }
 
     /// One state of the database to read from, until it is dropped.
-    pub(crate) async fn read(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.reader.begin().await?)
+    pub(crate) async fn read(&self) -> Result<Connection, StoreError> {
+        match &self.pools {
+            Pools::Sqlite { reader, .. } => Ok(reader.begin().await?.into()),
+            Pools::Postgres { reader, .. } => {
+                // In a task that nobody cancels: half a BEGIN would hand back a connection with an open transaction.
+                let reader = reader.clone();
+                let begun =
+                    tokio::spawn(async move { reader.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await });
+                Ok(begun.await.map_err(|_| StoreError::Interrupted)??.into())
+            }
+        }
     }
 
     /// Runs one writing transaction to its end, whether or not the caller waits for it. An error of `work` rolls back.
@@ -62,11 +123,58 @@ impl Database {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let pool = self.writer.clone();
-        match tokio::spawn(transact(pool, work)).await {
+        let database = self.clone();
+        match tokio::spawn(async move { database.transact(work).await }).await {
             Ok(result) => result,
             Err(_) => Err(StoreError::Interrupted.into()),
         }
+    }
+
+    async fn transact<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: for<'c> FnOnce(&'c mut Connection) -> Work<'c, T, E>,
+        E: From<StoreError>,
+    {
+        let mut open = Open(Some(self.writer().await?));
+        let connection = open.connection()?;
+        let begin = match connection.dialect() {
+            Dialect::Sqlite => "BEGIN IMMEDIATE",
+            Dialect::Postgres => "BEGIN",
+        };
+        crate::sql::query(begin).execute(connection).await?;
+        // INVARIANT: whoever lost the store writes nothing any more.
+        let done = match self.lease.ensure_held(connection).await {
+            Ok(()) => work(connection).await,
+            Err(error) => Err(error.into()),
+        };
+        let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = crate::sql::query(end).execute(connection).await;
+        match (done, ended) {
+            (Ok(value), Ok(_)) => {
+                open.give_back();
+                Ok(value)
+            }
+            // Nobody knows what the database made of it; the connection is not used again.
+            (Ok(_), Err(error)) => Err(error.into()),
+            (Err(error), Ok(_)) => {
+                open.give_back();
+                Err(error)
+            }
+            // A full or failing disk makes SQLite roll back by itself. A fresh connection works as soon as the disk does.
+            (Err(error), Err(_)) => Err(error),
+        }
+    }
+
+    /// Moves what is in SQLite's write-ahead log into the database and empties it, so that nothing that was deleted stays there.
+    pub(crate) async fn forget_deleted(&self) -> Result<(), StoreError> {
+        let database = self.clone();
+        let task = tokio::spawn(async move {
+            if database.dialect() == Dialect::Sqlite {
+                crate::sql::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&mut database.writer().await?).await?;
+            }
+            Ok(())
+        });
+        task.await.map_err(|_| StoreError::Interrupted)?
     }
 
     /// Says that something was queued for a party; called after the commit.
@@ -80,38 +188,45 @@ impl Database {
 
     /// Waits for what runs and closes every connection.
     pub(crate) async fn close(&self) {
-        self.reader.close().await;
-        self.writer.close().await;
+        match &self.pools {
+            Pools::Sqlite { writer, reader } => {
+                reader.close().await;
+                writer.close().await;
+            }
+            Pools::Postgres { writer, reader } => {
+                reader.close().await;
+                writer.close().await;
+            }
+        }
     }
 }
 
-fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
+/// A connection whose transaction may still be open: unless it is given back, it is closed, a panic notwithstanding.
+struct Open(Option<Connection>);
+
+impl Open {
+    fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        self.0.as_mut().ok_or(StoreError::Interrupted)
+    }
+
+    fn give_back(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.discard();
+        }
+    }
+}
+
+fn bounded<DB: sqlx::Database>(options: PoolOptions<DB>, connections: u32) -> PoolOptions<DB> {
+    options
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-}
-
-async fn transact<T, E, F>(pool: SqlitePool, work: F) -> Result<T, E>
-where
-    F: for<'c> FnOnce(&'c mut Connection) -> Work<'c, T, E>,
-    E: From<StoreError>,
-{
-    let mut connection = pool.acquire().await.map_err(StoreError::from)?;
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::from)?;
-    let (result, usable) = match work(&mut transaction).await {
-        Ok(value) => match transaction.commit().await {
-            Ok(()) => (Ok(value), true),
-            Err(error) => (Err(StoreError::from(error).into()), false),
-        },
-        Err(error) => (Err(error), transaction.rollback().await.is_ok()),
-    };
-    if !usable {
-        // A full or failing disk makes SQLite roll back by itself; sqlx then still counts a transaction on the connection
-        // and refuses every later one. A fresh connection works again as soon as the disk does.
-        connection.close().await.ok();
-    }
-    result
 }

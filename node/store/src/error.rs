@@ -10,8 +10,8 @@ use crate::access_log::AccessLogError;
 /// The database did not do what it was asked. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// SQLite refused: disk full, input or output error, locked by something else.
-    #[error("the national store's database failed: see whether its disk is full or broken")]
+    /// The database refused: disk full, input or output error, locked by something else, not to be reached.
+    #[error("the national store's database failed: see whether its disk is full or broken, or its server down")]
     Database(#[source] sqlx::Error),
     /// A row does not hold what this crate writes.
     #[error("column {column} holds something that comity did not write: restore the store from a backup")]
@@ -19,6 +19,21 @@ pub enum StoreError {
         /// The column.
         column: &'static str,
     },
+    /// Something that was sealed does not open.
+    #[error("{what} does not open with the key that it should have: it was changed by hand, or restored in part")]
+    Sealed {
+        /// What.
+        what: &'static str,
+    },
+    /// Another process has taken the store.
+    #[error("another node has taken the national store: this one writes nothing any more; stop it")]
+    LeaseLost,
+    /// The list of what was destroyed cannot be written.
+    #[error("the list of erasures beside the national store cannot be written: see whether its disk is full or broken")]
+    Erasures,
+    /// The system gave no randomness.
+    #[error("the system gave no random bytes")]
+    Random,
     /// The node stopped before the write was through.
     #[error("the node is stopping: nothing was acknowledged")]
     Interrupted,
@@ -50,6 +65,35 @@ pub enum OpenError {
         /// Which file.
         path: PathBuf,
     },
+    /// Another node keeps renewing its lease on it.
+    #[error("another node has this national store and is alive: stop that node first")]
+    Leased,
+    /// The server cannot be reached.
+    #[error("the national store's server cannot be reached: see `[store]` in the configuration")]
+    Connect(#[source] sqlx::Error),
+    /// The server answers before its disk has it.
+    #[error("the national store's server has {setting} = off, so that what it acknowledges can be lost: switch it on")]
+    NotDurable {
+        /// Which setting.
+        setting: &'static str,
+    },
+    /// The location is not understood.
+    #[error("store.url: {problem}")]
+    Url {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The store's key cannot be had.
+    #[error(transparent)]
+    Key(#[from] crate::seal::KeyFileError),
+    /// An exchange of the store's key that a crash cut short could not be gone on with.
+    #[error(transparent)]
+    Rotation(#[from] crate::rotation::RotationError),
+    /// A preview of comity wrote it.
+    #[error(
+        "this store was written by a preview of comity, before records were sealed: move it away and begin a new one;          what was agreed comes back from the other members"
+    )]
+    Preview,
     /// It is another member's.
     #[error("this store belongs to member {found}, not {expected}: check `store` and `member` in the configuration")]
     OtherMember {

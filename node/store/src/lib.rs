@@ -1,7 +1,8 @@
 //! The national store: what one member's node keeps for itself, on its own disk.
 //!
-//! Own proposals, the outbox of each partner, copies that partners sent, actions that wait for a second person, policies,
-//! and the access log. The replicated list is not here: that is the consensus crate's.
+//! Own records, the outbox of each partner, copies that partners sent, recalls, actions that wait for a second person, policies,
+//! and the access log. The replicated list is not here: that is the consensus crate's. SQLite by default, PostgreSQL by URL: one
+//! body of SQL. What records and copies say is sealed under keys of their own.
 //!
 //! It may use `comity-core` and sqlx, and it is the only crate that knows SQL. It must not decide what may be released,
 //! know gRPC, or write anything of a record to the log: ids and reasons only.
@@ -12,17 +13,24 @@
 pub mod access_log;
 pub mod approvals;
 pub mod copies;
+pub mod notes;
 pub mod outbox;
 pub mod policies;
-pub mod proposals;
+pub mod recalls;
+pub mod records;
 
 mod columns;
 mod database;
+mod erasures;
 mod error;
 mod identity;
+mod lease;
 mod lock;
 mod national;
+mod rotation;
 mod schema;
+mod seal;
+mod sql;
 #[cfg(test)]
 mod test_store;
 
@@ -30,10 +38,14 @@ pub use access_log::{AccessLog, AccessLogError};
 pub use approvals::Approvals;
 pub use copies::Copies;
 pub use error::{OpenError, StoreError};
-pub use national::NationalStore;
+pub use national::{NationalStore, StoreLocation};
+pub use notes::Notes;
 pub use outbox::Outbox;
 pub use policies::Policies;
-pub use proposals::Proposals;
+pub use recalls::{Recalls, ReceivedRecalls};
+pub use records::Records;
+pub use rotation::RotationError;
+pub use seal::{KeyFile, KeyFileError};
 
 /// The most rows that one call returns, whatever limit it was given; a smaller maximum is stated where one holds.
 pub const PAGE_MAX_ROWS: usize = 1_000;

@@ -4,30 +4,38 @@
 //! [`Outbox::pending`], decides each, and hands the decisions to [`Outbox::release`], which gives the numbers. Numbers are
 //! dense for each party, and nothing that was never allowed gets one, so that a partner learns nothing from them.
 
+mod candidates;
 pub(crate) mod queue;
 mod release;
 mod types;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use comity_core::view::Views;
 use comity_core::{MemberId, RecordId, Timestamp};
 use tokio::sync::watch;
 
-pub use types::{Decided, Lag, Numbered, OutboxError, Queued, Receipt, ReleasedChange};
+pub use types::{Candidate, Decided, Lag, Numbered, OutboxError, Receipt, ReleasedChange, Telling};
 
 use crate::columns::{self, sql_int, sql_limit};
 use crate::database::Database;
 use crate::error::StoreError;
+use crate::records::rows;
+use crate::seal::Sealer;
+use crate::sql::query;
+use candidates::Markings;
 
 /// The outboxes of all partners.
 #[derive(Debug, Clone)]
 pub struct Outbox {
     database: Database,
+    sealer: Sealer,
+    markings: Markings,
 }
 
 impl Outbox {
-    pub(crate) fn new(database: Database) -> Self {
-        Self { database }
+    pub(crate) fn new(database: Database, sealer: Sealer) -> Self {
+        Self { database, sealer, markings: Markings::default() }
     }
 
     /// Changes whenever something was queued for any party.
@@ -75,19 +83,76 @@ impl Outbox {
         Ok(count)
     }
 
+    /// Queues what was released until an instant that has come by now. Returns how many.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn requeue_ended(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let limit = sql_limit(usize::MAX);
+        let ended =
+            self.database.write(move |connection| Box::pin(queue::enqueue_ended(connection, now, limit))).await?;
+        if ended > 0 {
+            self.database.notify_queued();
+        }
+        Ok(ended)
+    }
+
+    /// When the next thing that was released ends.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn next_end(&self) -> Result<Option<Timestamp>, StoreError> {
+        let row = query("SELECT MIN(ends_at) AS next FROM outbox_item WHERE ends_at IS NOT NULL")
+            .fetch_one(&mut self.database.read().await?)
+            .await?;
+        columns::instant_if_any(&row, "next")
+    }
+
     /// What waits for a decision for a party, in the order queued.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn pending(&self, party: MemberId, limit: usize) -> Result<Vec<Queued>, StoreError> {
-        let rows = sqlx::query("SELECT record, ticket FROM outbox_queue WHERE party = $1 ORDER BY position LIMIT $2")
-            .bind(party.as_str().to_owned())
-            .bind(sql_limit(limit))
-            .fetch_all(&mut *self.database.read().await?)
-            .await?;
-        rows.iter()
-            .map(|row| Ok(Queued { record: columns::parsed(row, "record")?, ticket: columns::count(row, "ticket")? }))
-            .collect()
+    pub async fn pending(&self, party: MemberId, limit: usize) -> Result<Vec<Candidate>, StoreError> {
+        candidates::pending(&mut self.database.read().await?, &self.markings, &self.sealer, party, limit).await
+    }
+
+    /// What a decision on records and a party would look at, whether or not they wait; records that are not this member's are left
+    /// out.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn candidates(&self, party: MemberId, records: &[RecordId]) -> Result<Vec<Candidate>, StoreError> {
+        candidates::of(&mut self.database.read().await?, &self.markings, &self.sealer, party, records).await
+    }
+
+    /// The ids of records that are shared with a party or were ever released to it, in order, from the one after `after` on.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn concerned(
+        &self,
+        party: MemberId,
+        after: Option<RecordId>,
+        limit: usize,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        let rows = query(
+            "SELECT record FROM record_share WHERE party = $1 AND record > $2
+             UNION SELECT record FROM outbox_item WHERE party = $1 AND record > $2 ORDER BY 1 LIMIT $3",
+        )
+        .bind(party.as_str())
+        .bind(after.map(|id| id.to_string()).unwrap_or_default())
+        .bind(sql_limit(limit))
+        .fetch_all(&mut self.database.read().await?)
+        .await?;
+        rows.iter().map(|row| columns::parsed(row, "record")).collect()
+    }
+
+    /// The documents of the current versions of records.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn views(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Views>, StoreError> {
+        rows::current_views(&mut self.database.read().await?, &self.sealer, records).await
     }
 
     /// Carries out decisions in one transaction: takes the records off the queue and numbers what the party is to be told.
@@ -118,7 +183,7 @@ impl Outbox {
         number: u64,
         limit: usize,
     ) -> Result<Vec<Numbered>, StoreError> {
-        release::released_after(&mut *self.database.read().await?, party, number, limit).await
+        release::released_after(&mut self.database.read().await?, party, number, limit).await
     }
 
     /// Makes a numbered upsert, about to be sent again and now forbidden, a retraction under the same number. Whether the
@@ -135,12 +200,25 @@ impl Outbox {
         Ok(rewritten)
     }
 
+    /// Takes up a party's numbers where the party has them, after a backup lost those that were given since: what it may hold by then
+    /// is open, so all that concerns it is told anew.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn catch_up(&self, party: MemberId, number: u64) -> Result<(), StoreError> {
+        self.database
+            .write(move |connection| Box::pin(async move { queue::catch_up(connection, party, number).await }))
+            .await?;
+        self.database.notify_queued();
+        Ok(())
+    }
+
     /// The last number that was given to a party; 0 before the first.
     ///
     /// # Errors
     /// The database failed.
     pub async fn last_number(&self, party: MemberId) -> Result<u64, StoreError> {
-        queue::last_number(&mut *self.database.read().await?, party).await
+        queue::last_number(&mut self.database.read().await?, party).await
     }
 
     /// Keeps a party's signed receipt. It has been verified.
@@ -155,12 +233,12 @@ impl Outbox {
                     if receipt.last_number == 0 || receipt.last_number > last_number {
                         return Err(OutboxError::NoSuchNumber { party, number: receipt.last_number, last_number });
                     }
-                    sqlx::query(
+                    query(
                         "INSERT INTO outbox_receipt (party, last_number, root, envelope, at) VALUES ($1, $2, $3, $4, $5)
                          ON CONFLICT (party, last_number) DO UPDATE
                          SET root = excluded.root, envelope = excluded.envelope, at = excluded.at",
                     )
-                    .bind(party.as_str().to_owned())
+                    .bind(party.as_str())
                     .bind(sql_int(receipt.last_number))
                     .bind(receipt.root.0.to_vec())
                     .bind(receipt.envelope)
@@ -178,14 +256,14 @@ impl Outbox {
     /// # Errors
     /// The database failed.
     pub async fn receipts(&self, party: MemberId, number: u64, limit: usize) -> Result<Vec<Receipt>, StoreError> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT last_number, root, envelope, at FROM outbox_receipt WHERE party = $1 AND last_number > $2
              ORDER BY last_number LIMIT $3",
         )
-        .bind(party.as_str().to_owned())
+        .bind(party.as_str())
         .bind(sql_int(number))
         .bind(sql_limit(limit))
-        .fetch_all(&mut *self.database.read().await?)
+        .fetch_all(&mut self.database.read().await?)
         .await?;
         rows.iter()
             .map(|row| {
@@ -204,18 +282,24 @@ impl Outbox {
     /// # Errors
     /// The database failed.
     pub async fn lag(&self, party: MemberId) -> Result<Lag, StoreError> {
-        let row = sqlx::query(
+        let mut connection = self.database.read().await?;
+        let row = query(
             "SELECT (SELECT COUNT(*) FROM outbox_queue WHERE party = $1) AS queued,
-                    (SELECT COALESCE(MAX(last_number), 0) FROM outbox_party WHERE party = $1) AS last_number,
-                    (SELECT COALESCE(MAX(last_number), 0) FROM outbox_receipt WHERE party = $1) AS receipted",
+                    (SELECT COALESCE(MAX(last_number), 0) FROM outbox_party WHERE party = $1) AS last_number",
         )
-        .bind(party.as_str().to_owned())
-        .fetch_one(&mut *self.database.read().await?)
+        .bind(party.as_str())
+        .fetch_one(&mut connection)
         .await?;
+        let receipt =
+            query("SELECT last_number, at FROM outbox_receipt WHERE party = $1 ORDER BY last_number DESC LIMIT 1")
+                .bind(party.as_str())
+                .fetch_optional(&mut connection)
+                .await?;
         Ok(Lag {
             queued: columns::count(&row, "queued")?,
             last_number: columns::count(&row, "last_number")?,
-            receipted: columns::count(&row, "receipted")?,
+            receipted: receipt.as_ref().map_or(Ok(0), |row| columns::count(row, "last_number"))?,
+            receipt_at: receipt.as_ref().map(|row| columns::instant(row, "at")).transpose()?,
         })
     }
 
@@ -224,7 +308,7 @@ impl Outbox {
     /// # Errors
     /// The database failed.
     pub async fn ever_received(&self, record: RecordId) -> Result<BTreeSet<MemberId>, StoreError> {
-        queue::ever_received(&mut *self.database.read().await?, record).await
+        queue::ever_received(&mut self.database.read().await?, record).await
     }
 }
 

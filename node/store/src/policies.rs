@@ -2,12 +2,12 @@
 
 use comity_core::canonical::Hex32;
 use comity_core::{MemberId, SpiffeId, Timestamp, sha256};
-use sqlx::sqlite::SqliteRow;
 
 use crate::columns::{self, sql_int, sql_limit};
 use crate::database::Database;
 use crate::error::StoreError;
 use crate::outbox::queue;
+use crate::sql::{Row, query};
 
 /// Applied policies.
 #[derive(Debug, Clone)]
@@ -67,11 +67,10 @@ impl Policies {
             .database
             .write(move |connection| {
                 Box::pin(async move {
-                    let row =
-                        sqlx::query("SELECT * FROM policy_version WHERE party = $1 ORDER BY ordinal DESC LIMIT 1")
-                            .bind(new.party.as_str().to_owned())
-                            .fetch_optional(&mut *connection)
-                            .await?;
+                    let row = query("SELECT * FROM policy_version WHERE party = $1 ORDER BY ordinal DESC LIMIT 1")
+                        .bind(new.party.as_str())
+                        .fetch_optional(&mut *connection)
+                        .await?;
                     let current = row.map(|row| read(&row)).transpose()?;
                     if let Some(current) = &current
                         && (&current.text, &current.author, &current.approver)
@@ -83,11 +82,11 @@ impl Policies {
                     let ordinal = current.map_or(0, |current| current.ordinal) + 1;
                     let sha256 = Hex32(sha256(text.as_bytes()));
                     let applied = PolicyVersion { party, ordinal, text, sha256, author, approver, at };
-                    sqlx::query(
+                    query(
                         "INSERT INTO policy_version (party, ordinal, text, sha256, author, approver, at)
                          VALUES ($1, $2, $3, $4, $5, $6, $7)",
                     )
-                    .bind(applied.party.as_str().to_owned())
+                    .bind(applied.party.as_str())
                     .bind(sql_int(applied.ordinal))
                     .bind(applied.text.clone())
                     .bind(applied.sha256.0.to_vec())
@@ -111,9 +110,9 @@ impl Policies {
     /// # Errors
     /// The database failed.
     pub async fn current(&self, party: MemberId) -> Result<Option<PolicyVersion>, StoreError> {
-        let row = sqlx::query("SELECT * FROM policy_version WHERE party = $1 ORDER BY ordinal DESC LIMIT 1")
-            .bind(party.as_str().to_owned())
-            .fetch_optional(&mut *self.database.read().await?)
+        let row = query("SELECT * FROM policy_version WHERE party = $1 ORDER BY ordinal DESC LIMIT 1")
+            .bind(party.as_str())
+            .fetch_optional(&mut self.database.read().await?)
             .await?;
         row.map(|row| read(&row)).transpose()
     }
@@ -123,12 +122,12 @@ impl Policies {
     /// # Errors
     /// The database failed.
     pub async fn all_current(&self) -> Result<Vec<PolicyVersion>, StoreError> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT * FROM policy_version v WHERE ordinal =
              (SELECT MAX(ordinal) FROM policy_version l WHERE l.party = v.party) ORDER BY party LIMIT $1",
         )
         .bind(sql_limit(usize::MAX))
-        .fetch_all(&mut *self.database.read().await?)
+        .fetch_all(&mut self.database.read().await?)
         .await?;
         rows.iter().map(read).collect()
     }
@@ -143,19 +142,18 @@ impl Policies {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<PolicyVersion>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT * FROM policy_version WHERE party = $1 AND ordinal < $2 ORDER BY ordinal DESC LIMIT $3",
-        )
-        .bind(party.as_str().to_owned())
-        .bind(before.map_or(i64::MAX, sql_int))
-        .bind(sql_limit(limit))
-        .fetch_all(&mut *self.database.read().await?)
-        .await?;
+        let rows =
+            query("SELECT * FROM policy_version WHERE party = $1 AND ordinal < $2 ORDER BY ordinal DESC LIMIT $3")
+                .bind(party.as_str())
+                .bind(before.map_or(i64::MAX, sql_int))
+                .bind(sql_limit(limit))
+                .fetch_all(&mut self.database.read().await?)
+                .await?;
         rows.iter().map(read).collect()
     }
 }
 
-fn read(row: &SqliteRow) -> Result<PolicyVersion, StoreError> {
+fn read(row: &Row) -> Result<PolicyVersion, StoreError> {
     Ok(PolicyVersion {
         party: columns::parsed(row, "party")?,
         ordinal: columns::count(row, "ordinal")?,

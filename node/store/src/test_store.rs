@@ -1,67 +1,161 @@
-//! A store in a folder of its own, and the things that tests put into it.
+//! A store of its own for each test, and the things that tests put into it.
+//!
+//! SQLite in a folder, or with `COMITY_TEST_STORE=postgres` a schema of its own in the PostgreSQL database that
+//! `COMITY_TEST_POSTGRES` names: `the_same_suite_on_postgres` runs every test of this crate again so.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use comity_core::canonical::Hex32;
-use comity_core::proposal::Proposal;
+use comity_core::document::Document;
 use comity_core::{MemberId, RecordId, RecordKind, SpiffeId, Timestamp, VersionId};
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
-use crate::NationalStore;
-use crate::proposals::{NewProposal, Revision};
+use crate::error::OpenError;
+use crate::records::{NewRecord, NewShare, Revision, StoredShare};
+use crate::seal::KeyFile;
+use crate::{NationalStore, StoreLocation};
 
 pub(crate) const FEDERATION: Hex32 = Hex32([7; 32]);
 
 /// The folder goes when this does.
 pub(crate) struct TestStore {
     pub(crate) store: NationalStore,
+    location: StoreLocation,
     folder: TempDir,
+}
+
+/// Where to find PostgreSQL, in the run of the suite that uses it.
+fn server() -> Option<PgConnectOptions> {
+    if std::env::var("COMITY_TEST_STORE").as_deref() != Ok("postgres") {
+        return None;
+    }
+    let url = std::env::var("COMITY_TEST_POSTGRES").expect("COMITY_TEST_POSTGRES names a database");
+    Some(url.parse().expect("COMITY_TEST_POSTGRES is a postgres:// URL"))
+}
+
+/// Whether a test about SQLite's own file is to be left out, since this run is on PostgreSQL.
+pub(crate) fn skipped_without_a_file() -> bool {
+    let skipped = server().is_some();
+    if skipped {
+        eprintln!("skipped: it is about SQLite's file");
+    }
+    skipped
 }
 
 impl TestStore {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = NationalStore::open(&folder.path().join("store.db"), member("FR"), FEDERATION).await.unwrap();
-        Self { store, folder }
+        let location = match server() {
+            None => StoreLocation::File(folder.path().join("store.db")),
+            Some(options) => {
+                static NUMBER: AtomicU32 = AtomicU32::new(0);
+                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+                let name = format!("test_{}_{number}", std::process::id());
+                let mut connection = options.connect().await.unwrap();
+                for sql in [format!("DROP SCHEMA IF EXISTS {name} CASCADE"), format!("CREATE SCHEMA {name}")] {
+                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+                }
+                connection.close().await.unwrap();
+                StoreLocation::Server(Box::new(options.options([("search_path", name)])))
+            }
+        };
+        let store = open(&location, &folder, FEDERATION).await.unwrap();
+        Self { store, location, folder }
+    }
+
+    /// With drafts `FR-P-…1` to `FR-P-…n`.
+    pub(crate) async fn with_drafts(n: u8) -> Self {
+        let test = Self::new().await;
+        for n in 1..=n {
+            test.store.records().create(draft(n)).await.unwrap();
+        }
+        test
+    }
+
+    /// Another handle on the same store.
+    pub(crate) async fn open_again(&self, federation: Hex32) -> Result<NationalStore, OpenError> {
+        open(&self.location, &self.folder, federation).await
+    }
+
+    pub(crate) async fn share(&self, of: u8, version_of: u8, parties: &[&str]) {
+        let parties = parties.iter().map(|party| member(party)).collect();
+        let records = vec![(record("FR", of), version(version_of))];
+        let new = NewShare { records, parties, terms: StoredShare::PLAIN, at: at(2) };
+        self.store.records().share(new).await.unwrap();
     }
 
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("store.db")
     }
 
-    pub(crate) async fn reopen(self) -> Self {
-        self.store.close().await;
-        let Self { store, folder } = self;
-        drop(store);
-        let store = NationalStore::open(&folder.path().join("store.db"), member("FR"), FEDERATION).await.unwrap();
-        Self { store, folder }
+    pub(crate) fn key_file(&self) -> KeyFile {
+        key_file(&self.folder)
     }
 
-    /// What a crash at this moment leaves: the database and its WAL, as they are on disk.
+    pub(crate) fn erasures(&self) -> PathBuf {
+        self.folder.path().join("erasures")
+    }
+
+    pub(crate) async fn reopen(self) -> Self {
+        self.store.close().await;
+        let Self { store, location, folder } = self;
+        drop(store);
+        let store = open(&location, &folder, FEDERATION).await.unwrap();
+        Self { store, location, folder }
+    }
+
+    /// What a crash at this moment leaves: the database and its WAL, as they are on disk, and the key.
     pub(crate) fn crash_copy(&self) -> (TempDir, PathBuf) {
+        self.copy_of(&["store.db", "store.db-wal", "store.key"])
+    }
+
+    /// The database of a store that was closed, and the key.
+    pub(crate) fn closed_copy(&self) -> (TempDir, PathBuf) {
+        self.copy_of(&["store.db", "store.key"])
+    }
+
+    fn copy_of(&self, names: &[&str]) -> (TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["store.db", "store.db-wal"] {
+        for name in names {
             std::fs::copy(self.folder.path().join(name), folder.path().join(name)).unwrap();
         }
         let path = folder.path().join("store.db");
         (folder, path)
     }
 
-    /// The database of a store that was closed.
-    pub(crate) fn closed_copy(&self) -> (TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store.db");
-        std::fs::copy(self.path(), &path).unwrap();
-        (folder, path)
-    }
-
-    /// Does to the database what an administrator with a SQLite shell can do.
+    /// Does to the database what an administrator with a shell can do.
     pub(crate) async fn tamper(&self, sql: &'static str) {
-        let mut shell = SqliteConnection::connect(&format!("sqlite://{}", self.path().display())).await.unwrap();
-        sqlx::raw_sql(sql).execute(&mut shell).await.unwrap();
-        shell.close().await.unwrap();
+        match &self.location {
+            StoreLocation::File(path) => {
+                let mut shell = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+                sqlx::raw_sql(sql).execute(&mut shell).await.unwrap();
+                shell.close().await.unwrap();
+            }
+            StoreLocation::Server(options) => {
+                let mut shell = options.connect().await.unwrap();
+                sqlx::raw_sql(sql).execute(&mut shell).await.unwrap();
+                shell.close().await.unwrap();
+            }
+        }
     }
+}
+
+fn key_file(folder: &TempDir) -> KeyFile {
+    KeyFile::at(folder.path().join("store.key"))
+}
+
+async fn open(location: &StoreLocation, folder: &TempDir, federation: Hex32) -> Result<NationalStore, OpenError> {
+    let erasures = folder.path().join("erasures");
+    NationalStore::open(location, key_file(folder), erasures, member("FR"), federation).await
+}
+
+/// Opens a copy that [`TestStore::crash_copy`] or [`TestStore::closed_copy`] made.
+pub(crate) async fn open_copy(folder: &TempDir, of: MemberId, federation: Hex32) -> Result<NationalStore, OpenError> {
+    let location = StoreLocation::File(folder.path().join("store.db"));
+    NationalStore::open(&location, key_file(folder), folder.path().join("erasures"), of, federation).await
 }
 
 pub(crate) fn member(code: &str) -> MemberId {
@@ -84,22 +178,22 @@ pub(crate) fn version(n: u8) -> VersionId {
     VersionId::new([n; 16])
 }
 
-pub(crate) fn proposal(title: &str) -> Proposal {
+pub(crate) fn proposal(title: &str) -> Document {
     let text = format!(
         r#"{{"title":"{title}","marking":{{"tier":"confidential","releasable_to":["DE","CA"]}},
         "subject":{{"kind":"person","names":[{{"full":"DOE, Ada","kind":"primary"}}]}},"statement_of_case":"The case."}}"#
     );
-    Proposal::from_json(text.as_bytes()).unwrap()
+    Document::from_json(RecordKind::Proposal, text.as_bytes()).unwrap()
 }
 
-pub(crate) fn draft(n: u8) -> NewProposal {
-    NewProposal {
+pub(crate) fn draft(n: u8) -> NewRecord {
+    NewRecord {
         id: record("FR", n),
         version: version(n),
-        proposal: proposal("A title"),
+        document: proposal("A title"),
         author: person("operator", "desk-7"),
         at: at(i64::from(n)),
-        salts: [Hex32([n; 32]), Hex32([n + 1; 32])],
+        salts: [Hex32([n; 32]), Hex32([n.wrapping_add(1); 32])],
         request_id: None,
     }
 }
@@ -107,9 +201,31 @@ pub(crate) fn draft(n: u8) -> NewProposal {
 pub(crate) fn revision(n: u8, title: &str) -> Revision {
     Revision {
         version: version(n),
-        proposal: proposal(title),
+        document: proposal(title),
         author: person("operator", "desk-8"),
         at: at(i64::from(n)),
-        salts: [Hex32([n; 32]), Hex32([n + 1; 32])],
+        salts: [Hex32([n; 32]), Hex32([n.wrapping_add(1); 32])],
     }
+}
+
+/// Every test of this crate once more, on PostgreSQL.
+#[test]
+fn the_same_suite_on_postgres() {
+    if server().is_some() {
+        return;
+    }
+    if std::env::var_os("COMITY_TEST_POSTGRES").is_none() {
+        eprintln!("skipped: there is no PostgreSQL (COMITY_TEST_POSTGRES is not set)");
+        return;
+    }
+    let suite = std::process::Command::new(std::env::current_exe().unwrap())
+        .env("COMITY_TEST_STORE", "postgres")
+        // Each store has connections of its own, and a server takes a hundred.
+        .args(["--test-threads=4"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&suite.stdout);
+    assert!(suite.status.success(), "{said}");
+    let passed = said.lines().rev().find(|line| line.starts_with("test result")).unwrap_or_default();
+    println!("on PostgreSQL: {passed}");
 }

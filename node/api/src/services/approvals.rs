@@ -1,8 +1,8 @@
 //! `ApprovalService`.
 
-use comity_app::{Action, Decided};
+use comity_app::Decided;
+use comity_core::Timestamp;
 use comity_core::access::Touched;
-use comity_core::{Role, Timestamp};
 use comity_proto::v1;
 use tonic::{Request, Response, Status};
 
@@ -23,16 +23,6 @@ fn approval_id(text: &str, scope: &crate::AccessScope) -> Result<String, Status>
     Ok(id)
 }
 
-/// A policy officer reads no bodies, so only policies of what waits: the others' summaries name subjects. An administrator
-/// sees what is about keys.
-fn may_see(role: Role, action: &Action) -> bool {
-    match role {
-        Role::Policy => matches!(action, Action::Policy { .. }),
-        Role::Admin => matches!(action, Action::Keys { .. }),
-        _ => true,
-    }
-}
-
 fn now() -> Timestamp {
     Timestamp::from_jiff(jiff::Timestamp::now())
 }
@@ -46,13 +36,8 @@ impl v1::approval_service_server::ApprovalService for Approvals {
         let (caller, scope) = context(&request)?;
         let request = request.into_inner();
         let size = convert::page_size(request.page_size)?;
-        let before = convert::parse_optional::<u64>("page_token", &request.page_token)?;
-        let found = self.node.approvals(request.all, before, size).await.map_err(status::of)?;
-        let next_page_token = match found.last() {
-            Some(last) if found.len() >= size => last.approval.position.to_string(),
-            _ => String::new(),
-        };
-        let found: Vec<_> = found.into_iter().filter(|a| may_see(caller.peer.role(), &a.action)).collect();
+        let found = self.node.approvals(&caller.peer.id, request.all, &request.page_token, size).await;
+        let (found, next_page_token) = found.map_err(status::of)?;
         scope.touch_all(found.iter().map(|a| Touched::resource(&a.approval.id)));
         let approvals = found.into_iter().map(|a| convert::approval(a, false, now())).collect();
         Ok(Response::new(v1::ListApprovalsResponse { approvals, next_page_token }))
@@ -61,11 +46,8 @@ impl v1::approval_service_server::ApprovalService for Approvals {
     async fn get_approval(&self, request: Request<v1::GetApprovalRequest>) -> Result<Response<v1::Approval>, Status> {
         let (caller, scope) = context(&request)?;
         let id = approval_id(&request.into_inner().id, &scope)?;
-        let found = self.node.approval(&id).await.map_err(status::of)?;
-        if !may_see(caller.peer.role(), &found.action) {
-            return Err(status::of(comity_app::AppError::NotFound("approval")));
-        }
-        let details = self.node.approval_details(&found.action).await.map_err(status::of)?;
+        let found = self.node.approval(&caller.peer.id, &id).await.map_err(status::of)?;
+        let details = self.node.approval_details(&caller.peer.id, &found.action).await.map_err(status::of)?;
         let mut answer = convert::approval(found, true, now());
         answer.details = details;
         Ok(Response::new(answer))

@@ -1,19 +1,30 @@
 //! `PeerService`: what one node gives another.
 
-use std::time::Duration;
-
 use comity_app::AppError;
+use comity_core::MemberId;
+use comity_core::access::{AccessRecord, Outcome, Touched};
 use comity_proto::v1;
-use tonic::{Request, Response, Status};
+use comity_proto::v1::exchange_request::Message as Asked;
+use comity_proto::v1::exchange_response::Message as Answer;
+use futures::StreamExt as _;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
-use crate::caller::context;
+use crate::caller::{Caller, context};
+use crate::services::chunks::{Answers, within};
 use crate::services::service;
 use crate::status;
 
-service!(Peers);
+/// How many pages may be on their way without a receipt: enough to keep both sides busy, and a bound on what a receiver that
+/// never acknowledges can have this node hold.
+const PAGES_UNDERWAY: usize = 4;
+/// How often a receiver is told that there is nothing new, so that both know that the line holds.
+const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long a page waits for a receipt before the stream ends: it is resumed from what was stored.
+const RECEIPT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// The longest that a pull waits, in milliseconds.
-const WAIT_MAX_MS: u32 = 30_000;
+service!(Peers);
 
 impl Peers {
     fn ensure_federation(&self, theirs: &[u8]) -> Result<(), Status> {
@@ -34,32 +45,178 @@ pub(crate) fn ensure_federation(node: &comity_app::Node, theirs: &[u8]) -> Resul
 
 #[tonic::async_trait]
 impl v1::peer_service_server::PeerService for Peers {
-    async fn pull(&self, request: Request<v1::PullRequest>) -> Result<Response<v1::PullResponse>, Status> {
+    type ExchangeStream = Answers<v1::ExchangeResponse>;
+
+    async fn exchange(
+        &self,
+        request: Request<Streaming<v1::ExchangeRequest>>,
+    ) -> Result<Response<Self::ExchangeStream>, Status> {
+        let (caller, _) = context(&request)?;
+        let mut asked = request.into_inner();
+        let Some(Asked::Open(open)) = asked.message().await?.and_then(|first| first.message) else {
+            return Err(status::field("open", "is missing: the first message opens the exchange"));
+        };
+        self.ensure_federation(&open.federation)?;
+        let partner = caller.peer.member;
+        let permit = self.node.exchange_permit(partner).map_err(status::of)?;
+        let sent = self.node.resume(partner, &open.cursor).await.map_err(status::of)?;
+        let (answers, outgoing) = mpsc::channel(1);
+        let lifetime = caller.lifetime.clone();
+        let sender = Sender { node: std::sync::Arc::clone(&self.node), caller, partner, answers, sent };
+        tokio::spawn(sender.run(asked, permit));
+        Ok(Response::new(within(lifetime, ReceiverStream::new(outgoing))))
+    }
+
+    async fn fetch_recalls(
+        &self,
+        request: Request<v1::FetchRecallsRequest>,
+    ) -> Result<Response<v1::FetchRecallsResponse>, Status> {
         let (caller, scope) = context(&request)?;
         let request = request.into_inner();
         self.ensure_federation(&request.federation)?;
-        let wait = Duration::from_millis(request.wait_ms.min(WAIT_MAX_MS).into());
-        let page = self.node.pull(caller.peer.member, &request.cursor, wait).await.map_err(status::of)?;
-        let Some(page) = page else {
-            return Ok(Response::new(v1::PullResponse {
-                page: Vec::new(),
-                items: Vec::new(),
-                next_cursor: request.cursor,
-            }));
-        };
-        scope.touch_all(page.touched);
-        let items = page.items.into_iter().map(|i| v1::SealedItem { salt: i.salt.0.to_vec(), item: i.bytes }).collect();
-        Ok(Response::new(v1::PullResponse { page: page.envelope, items, next_cursor: page.next_cursor }))
+        let told = self.node.tell_recalls(caller.peer.member, request.after).await.map_err(status::of)?;
+        scope.touch_all(told.touched);
+        Ok(Response::new(v1::FetchRecallsResponse { recalls: told.recalls, position: told.position }))
     }
 
-    async fn acknowledge(
+    async fn answer_recall(
         &self,
-        request: Request<v1::AcknowledgeRequest>,
-    ) -> Result<Response<v1::AcknowledgeResponse>, Status> {
-        let (caller, _) = context(&request)?;
+        request: Request<v1::AnswerRecallRequest>,
+    ) -> Result<Response<v1::AnswerRecallResponse>, Status> {
+        let (caller, scope) = context(&request)?;
         let request = request.into_inner();
         self.ensure_federation(&request.federation)?;
-        self.node.acknowledge(caller.peer.member, &request.receipt).await.map_err(status::of)?;
-        Ok(Response::new(v1::AcknowledgeResponse {}))
+        let record = self.node.keep_answer(caller.peer.member, &request.answer).await.map_err(status::of)?;
+        scope.touch(Touched::record(record, None));
+        Ok(Response::new(v1::AnswerRecallResponse {}))
+    }
+}
+
+/// One stream of pages to a partner.
+struct Sender {
+    node: std::sync::Arc<comity_app::Node>,
+    caller: Caller,
+    partner: MemberId,
+    answers: mpsc::Sender<Result<v1::ExchangeResponse, Status>>,
+    /// The number of the last item that was sent on this stream, or that the partner had before.
+    sent: u64,
+}
+
+/// What makes a stream go on.
+enum Event {
+    Receipt(Vec<u8>),
+    News,
+    Beat,
+    End,
+}
+
+impl Sender {
+    async fn run(mut self, mut asked: Streaming<v1::ExchangeRequest>, _permit: OwnedSemaphorePermit) {
+        if let Err(status) = self.exchange(&mut asked).await {
+            self.answers.send(Err(status)).await.ok();
+        }
+    }
+
+    async fn exchange(&mut self, asked: &mut Streaming<v1::ExchangeRequest>) -> Result<(), Status> {
+        let mut news = self.node.outbox_news();
+        let mut recalls = self.node.recalls_changed();
+        recalls.mark_changed();
+        let mut stopping = self.node.stopping();
+        let mut beat = tokio::time::interval(HEARTBEAT);
+        // The last numbers of the pages that are on their way.
+        let mut underway = std::collections::VecDeque::new();
+        let mut idle = false;
+        loop {
+            if recalls.has_changed().unwrap_or(false) {
+                recalls.mark_unchanged();
+                if self.node.awaits_answer(self.partner).await.map_err(status::of)? {
+                    self.notice(v1::ExchangeNotice { up_to_date: false, recalls: true }).await?;
+                }
+            }
+            // Marked as seen before looking, so that news in between is not slept through.
+            news.borrow_and_update();
+            while underway.len() < PAGES_UNDERWAY {
+                match self.next_page().await? {
+                    Some(last) => {
+                        underway.push_back(last);
+                        idle = false;
+                    }
+                    None => break,
+                }
+            }
+            if underway.is_empty() && !idle {
+                idle = true;
+                self.notice(v1::ExchangeNotice { up_to_date: true, recalls: false }).await?;
+            }
+            let event = tokio::select! {
+                asked = asked.next() => match asked {
+                    Some(Ok(v1::ExchangeRequest { message: Some(Asked::Receipt(receipt)) })) => Event::Receipt(receipt),
+                    Some(Ok(_)) => return Err(status::field("message", "expected a receipt: the exchange is open")),
+                    Some(Err(_)) | None => Event::End,
+                },
+                changed = news.changed(), if underway.len() < PAGES_UNDERWAY => match changed {
+                    Ok(()) => Event::News,
+                    Err(_) => Event::End,
+                },
+                _ = recalls.changed() => Event::News,
+                _ = beat.tick(), if underway.is_empty() => Event::Beat,
+                () = tokio::time::sleep(RECEIPT_TIMEOUT), if !underway.is_empty() => Event::End,
+                _ = stopping.wait_for(|stopping| *stopping) => Event::End,
+                () = self.answers.closed() => Event::End,
+            };
+            match event {
+                Event::Receipt(receipt) => {
+                    let last = self.node.acknowledge(self.partner, &receipt).await.map_err(status::of)?;
+                    while underway.front().is_some_and(|page| *page <= last) {
+                        underway.pop_front();
+                    }
+                }
+                Event::News => {}
+                Event::Beat => self.notice(v1::ExchangeNotice { up_to_date: true, recalls: false }).await?,
+                Event::End => return Ok(()),
+            }
+        }
+    }
+
+    /// Records and sends the next page; returns its last number.
+    async fn next_page(&mut self) -> Result<Option<u64>, Status> {
+        let Some(page) = self.node.next_page(self.partner, self.sent).await.map_err(status::of)? else {
+            return Ok(None);
+        };
+        // INVARIANT: a page leaves only after its access record is durable.
+        self.record(page.touched).await?;
+        let items = page.items.into_iter().map(|i| v1::SealedItem { salt: i.salt.0.to_vec(), item: i.bytes }).collect();
+        let page_message = v1::Page { envelope: page.envelope, items, next_cursor: page.next_cursor };
+        self.send(Answer::Page(page_message)).await?;
+        self.sent = page.last_number;
+        Ok(Some(page.last_number))
+    }
+
+    async fn record(&self, touched: Vec<Touched>) -> Result<(), Status> {
+        let record = AccessRecord {
+            at: comity_core::Timestamp::from_jiff(jiff::Timestamp::now()),
+            who: Some(self.caller.peer.id.clone()),
+            member: Some(self.partner),
+            from: self.caller.remote.to_string(),
+            action: "PeerService/Exchange page".to_owned(),
+            outcome: Outcome::Allowed,
+            reason: None,
+            touched,
+            request_id: Some(self.caller.request_id.clone()),
+            count: 1,
+        };
+        self.node.record_access(record).await.map_err(|error| {
+            tracing::error!(%error, "a page's record could not be written: the page is not sent");
+            status::access_log_unavailable()
+        })
+    }
+
+    async fn notice(&self, notice: v1::ExchangeNotice) -> Result<(), Status> {
+        self.send(Answer::Notice(notice)).await
+    }
+
+    async fn send(&self, message: Answer) -> Result<(), Status> {
+        let response = v1::ExchangeResponse { message: Some(message) };
+        self.answers.send(Ok(response)).await.map_err(|_| Status::cancelled("the line broke"))
     }
 }

@@ -1,5 +1,5 @@
-use comity_core::release::{Party, PartyStatus, RecordHeader};
-use comity_core::{Marking, RecordKind, Tier};
+use comity_core::release::{Party, PartyStatus, RecordHeader, Share};
+use comity_core::{Marking, RecordId, RecordKind, Tier};
 use proptest::prelude::*;
 
 use super::*;
@@ -65,6 +65,37 @@ fn a_permit_of_everything_warns() {
 }
 
 #[test]
+fn an_end_is_an_instant() {
+    let with = |end: &str| format!("\n@id(\"a\") @until(\"{end}\") permit(principal, action, resource);");
+    for bad in ["", "tomorrow", "2026-12-31", "2026-12-31T00:00:00", "2026-13-01T00:00:00Z"] {
+        let error = refused(&with(bad));
+        let problem = &error.problems[0];
+        assert_eq!((problem.place.unwrap().line, problem.policy.as_deref()), (2, Some("a")), "{error}");
+        assert_eq!(problem.what, Fault::BadUntil { text: bad.to_owned() });
+    }
+    assert!(PartnerPolicy::parse(de(), &with("2026-12-31T01:00:00+01:00")).is_ok());
+}
+
+#[test]
+fn a_policy_that_has_ended_warns_from_then_on() {
+    let text = "@id(\"a\") permit(principal, action, resource) when { resource.tier < 2 };
+@id(\"b\") @until(\"2026-12-31T00:00:00Z\") permit(principal, action, resource) when { resource.tier < 4 };";
+    let policy = PartnerPolicy::parse(de(), text).unwrap();
+    let warnings = |at: &str| policy.warnings_at(at.parse().unwrap());
+    assert_eq!(warnings("2026-12-30T23:59:59.999999Z"), policy.warnings());
+    let ended: Vec<String> = warnings("2026-12-31T00:00:00Z").iter().map(ToString::to_string).collect();
+    assert_eq!(ended, ["line 2, column 1: policy `b`: ended on 2026-12-31T00:00:00Z: remove it"]);
+}
+
+#[test]
+fn a_misspelt_annotation_warns() {
+    let text =
+        "@id(\"a\") @untill(\"2026-12-31T00:00:00Z\") permit(principal, action, resource) when { resource.tier < 2 };";
+    let policy = PartnerPolicy::parse(de(), text).unwrap();
+    assert_eq!(policy.warnings()[0].what, Note::Annotation { name: "untill".to_owned() });
+}
+
+#[test]
 fn types_that_do_not_fit_the_schema_are_refused_by_place() {
     let error = refused("@id(\"a\")\npermit(principal, action, resource)\nwhen { resource.tier <= \"3\" };");
     let problem = &error.problems[0];
@@ -122,7 +153,7 @@ fn every_problem_is_listed_in_order() {
         "policy `a`: the id is taken by the policy at line 1, column 1",
         "policy `b`: Party::\"CA\" is named in the file for DE",
         "@id(\"no colon: here\"): expected 1 to 64",
-        "`resource.kind` is compared with \"propsal\", which it never is: expected proposal",
+        "`resource.kind` is compared with \"propsal\", which it never is: expected proposal, opinion, incident,",
         "policy `d`: templates are not used here",
     ] {
         assert!(text.contains(part), "{part} in {text}");
@@ -257,15 +288,15 @@ fn a_hostile_file_does_not_exhaust_the_stack() {
     let mut marking = Marking::originator_only(Tier::Official);
     marking.releasable_to.insert(de());
     let id = RecordId::new(own, RecordKind::Proposal, [7; 10]);
-    let (kind, shared_with) = (RecordKind::Proposal, [de()].into());
-    let header = RecordHeader { id, kind, originator: own, marking, shared_with };
+    let header = RecordHeader::new(id, marking);
     std::thread::Builder::new()
         .stack_size(2 * 1024 * 1024)
         .spawn(move || {
             for text in attacks {
                 if let Ok(policy) = PartnerPolicy::parse(de(), &text) {
                     accepted += 1;
-                    let _ = crate::Policies::new([policy]).level(own, &party, &header);
+                    let _ =
+                        crate::Policies::new([policy]).level(own, &party, &header, Some(&Share::PLAIN), Timestamp::MAX);
                 }
             }
             assert_eq!(accepted, 5, "those inside the bounds go all the way through");

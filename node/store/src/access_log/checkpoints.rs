@@ -2,12 +2,12 @@
 
 use comity_core::checkpoint::{Checkpoint, SignedCheckpoint};
 use ed25519_dalek::SigningKey;
-use sqlx::sqlite::SqliteRow;
 
 use super::AccessLog;
 use super::types::{AccessLogError, Tampering};
 use crate::columns::{self, sql_int, sql_limit};
 use crate::database::Connection;
+use crate::sql::{Row, query};
 
 impl AccessLog {
     /// Signs the log as it is now and keeps the note. Where nothing was appended since the last one, and that one is by
@@ -36,7 +36,7 @@ impl AccessLog {
     /// # Errors
     /// It could not be read.
     pub async fn latest_checkpoint(&self) -> Result<Option<SignedCheckpoint>, AccessLogError> {
-        latest(&mut *self.inner.database.read().await?).await
+        latest(&mut self.inner.database.read().await?).await
     }
 
     /// The checkpoints of sizes above `above`, in order; all of them from `None` on.
@@ -44,13 +44,13 @@ impl AccessLog {
     /// # Errors
     /// One could not be read.
     pub async fn checkpoints(&self, above: Option<u64>, limit: usize) -> Result<Vec<SignedCheckpoint>, AccessLogError> {
-        page(&mut *self.inner.database.read().await?, above, limit).await
+        page(&mut self.inner.database.read().await?, above, limit).await
     }
 }
 
 async fn store(connection: &mut Connection, signed: SignedCheckpoint) -> Result<(), AccessLogError> {
     let size = signed.checkpoint.size;
-    let row = sqlx::query("SELECT size, note FROM access_checkpoint WHERE size = $1")
+    let row = query("SELECT size, note FROM access_checkpoint WHERE size = $1")
         .bind(sql_int(size))
         .fetch_optional(&mut *connection)
         .await?;
@@ -60,7 +60,7 @@ async fn store(connection: &mut Connection, signed: SignedCheckpoint) -> Result<
     {
         return Err(Tampering::Root { size }.into());
     }
-    sqlx::query(
+    query(
         "INSERT INTO access_checkpoint (size, note) VALUES ($1, $2)
          ON CONFLICT (size) DO UPDATE SET note = excluded.note",
     )
@@ -72,9 +72,8 @@ async fn store(connection: &mut Connection, signed: SignedCheckpoint) -> Result<
 }
 
 pub(super) async fn latest(connection: &mut Connection) -> Result<Option<SignedCheckpoint>, AccessLogError> {
-    let row = sqlx::query("SELECT size, note FROM access_checkpoint ORDER BY size DESC LIMIT 1")
-        .fetch_optional(connection)
-        .await?;
+    let row =
+        query("SELECT size, note FROM access_checkpoint ORDER BY size DESC LIMIT 1").fetch_optional(connection).await?;
     row.map(|row| read(&row)).transpose()
 }
 
@@ -83,7 +82,7 @@ pub(super) async fn page(
     above: Option<u64>,
     limit: usize,
 ) -> Result<Vec<SignedCheckpoint>, AccessLogError> {
-    let rows = sqlx::query("SELECT size, note FROM access_checkpoint WHERE size > $1 ORDER BY size LIMIT $2")
+    let rows = query("SELECT size, note FROM access_checkpoint WHERE size > $1 ORDER BY size LIMIT $2")
         .bind(above.map_or(-1, sql_int))
         .bind(sql_limit(limit))
         .fetch_all(connection)
@@ -91,7 +90,7 @@ pub(super) async fn page(
     rows.iter().map(read).collect()
 }
 
-fn read(row: &SqliteRow) -> Result<SignedCheckpoint, AccessLogError> {
+fn read(row: &Row) -> Result<SignedCheckpoint, AccessLogError> {
     let size = columns::count(row, "size")?;
     let note = columns::bytes(row, "note")?;
     match SignedCheckpoint::from_bytes(&note) {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use comity_core::canonical::Hex32;
 use comity_core::merkle::Frontier;
-use sqlx::{QueryBuilder, Sqlite};
 use tlog_tiles::tlog::{self, Hash, HashReader};
 
 use super::AccessLog;
 use super::types::{AccessLogError, Tampering};
 use crate::columns;
 use crate::database::Connection;
+use crate::sql::Builder;
 
 impl AccessLog {
     /// The root that the log had when it was `size` leaves long.
@@ -20,7 +20,7 @@ impl AccessLog {
     /// It is not that long, or could not be read.
     pub async fn root_at(&self, size: u64) -> Result<Hex32, AccessLogError> {
         self.expect_size(size)?;
-        Ok(frontier_at(&mut *self.inner.database.read().await?, size).await?.root())
+        Ok(frontier_at(&mut self.inner.database.read().await?, size).await?.root())
     }
 
     /// The proof that leaf `n` is in the tree of the first `size` leaves (RFC 9162, section 2.1.3).
@@ -66,7 +66,7 @@ impl AccessLog {
             proof(&wanted).ok();
             wanted.indexes.into_inner()
         };
-        let stored = fetch(&mut *self.inner.database.read().await?, &indexes).await?;
+        let stored = fetch(&mut self.inner.database.read().await?, &indexes).await?;
         if let Some(index) = indexes.iter().find(|index| !stored.contains_key(index)) {
             return Err(Tampering::StoredHash { index: *index }.into());
         }
@@ -115,12 +115,8 @@ pub(super) async fn fetch(
     if indexes.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT idx, hash FROM access_hash WHERE idx IN (");
-    let mut list = query.separated(", ");
-    for index in indexes {
-        list.push_bind(columns::sql_int(*index));
-    }
-    query.push(")");
+    let mut query = Builder::new("SELECT idx, hash FROM access_hash WHERE idx IN ");
+    query.push_list(indexes.iter().map(|index| columns::sql_int(*index).into()));
     let rows = query.build().fetch_all(connection).await?;
     rows.iter().map(|row| Ok((columns::count(row, "idx")?, columns::digest(row, "hash")?))).collect()
 }

@@ -2,14 +2,13 @@
 
 use comity_core::access::{AccessLeaf, Outcome};
 use comity_core::{MemberId, SpiffeId, Timestamp};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Sqlite};
 
 use super::AccessLog;
 use super::types::{AccessLogError, StoredLeaf};
 use crate::columns::{self, sql_int, sql_limit};
 use crate::database::Connection;
 use crate::error::StoreError;
+use crate::sql::{Builder, Row, query};
 
 /// What to look for; all that is given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +45,7 @@ impl AccessLog {
     /// # Errors
     /// They could not be read.
     pub async fn leaves(&self, from: u64, limit: usize) -> Result<Vec<StoredLeaf>, AccessLogError> {
-        Ok(page(&mut *self.inner.database.read().await?, from, limit).await?)
+        Ok(page(&mut self.inner.database.read().await?, from, limit).await?)
     }
 
     /// The leaves that a filter lets through, from the one after leaf `after` on, in the order asked for.
@@ -60,7 +59,7 @@ impl AccessLog {
         after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<StoredLeaf>, AccessLogError> {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT n, salt, record, hash FROM access_leaf WHERE 1 = 1");
+        let mut query = Builder::new("SELECT n, salt, record, hash FROM access_leaf WHERE 1 = 1");
         if let Some(who) = &filter.who {
             query.push(" AND who = ").push_bind(who.to_string());
         }
@@ -93,13 +92,13 @@ impl AccessLog {
             query.push(compare).push_bind(sql_int(after));
         }
         query.push(direction).push(" LIMIT ").push_bind(sql_limit(limit));
-        let rows = query.build().fetch_all(&mut *self.inner.database.read().await?).await?;
+        let rows = query.build().fetch_all(&mut self.inner.database.read().await?).await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 }
 
 pub(super) async fn page(connection: &mut Connection, from: u64, limit: usize) -> Result<Vec<StoredLeaf>, StoreError> {
-    let rows = sqlx::query("SELECT n, salt, record, hash FROM access_leaf WHERE n >= $1 ORDER BY n LIMIT $2")
+    let rows = query("SELECT n, salt, record, hash FROM access_leaf WHERE n >= $1 ORDER BY n LIMIT $2")
         .bind(sql_int(from))
         .bind(sql_limit(limit))
         .fetch_all(connection)
@@ -107,7 +106,7 @@ pub(super) async fn page(connection: &mut Connection, from: u64, limit: usize) -
     rows.iter().map(read).collect()
 }
 
-fn read(row: &SqliteRow) -> Result<StoredLeaf, StoreError> {
+fn read(row: &Row) -> Result<StoredLeaf, StoreError> {
     Ok(StoredLeaf {
         n: columns::count(row, "n")?,
         leaf: AccessLeaf { salt: columns::digest(row, "salt")?, record: columns::bytes(row, "record")? },

@@ -9,13 +9,14 @@ use super::proofs::{fetch, frontier_at};
 use super::types::{AccessLogError, Tampering};
 use crate::columns;
 use crate::database::Connection;
+use crate::sql::query;
 
 /// Takes up the log from its stored hashes: some log n rows, whatever its length.
 ///
 /// # Errors
 /// Leaves, hashes and the latest checkpoint contradict each other.
 pub(super) async fn restore(connection: &mut Connection) -> Result<Frontier, AccessLogError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT (SELECT COALESCE(MAX(n) + 1, 0) FROM access_leaf) AS size,
                 (SELECT COALESCE(MAX(idx) + 1, 0) FROM access_hash) AS hashes",
     )
@@ -63,7 +64,7 @@ pub(super) async fn expect_extends(
 
 /// The last leaf is the likeliest to be cut or changed; it is held against its hash at each opening.
 async fn expect_last_leaf(connection: &mut Connection, n: u64) -> Result<(), AccessLogError> {
-    let row = sqlx::query("SELECT salt, record, hash FROM access_leaf WHERE n = $1")
+    let row = query("SELECT salt, record, hash FROM access_leaf WHERE n = $1")
         .bind(columns::sql_int(n))
         .fetch_optional(&mut *connection)
         .await?;

@@ -134,9 +134,3 @@ impl From<StoreError> for AccessLogError {
         Self::Unreadable(Arc::new(error))
     }
 }
-
-impl From<sqlx::Error> for AccessLogError {
-    fn from(error: sqlx::Error) -> Self {
-        StoreError::from(error).into()
-    }
-}

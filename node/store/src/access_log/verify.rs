@@ -6,14 +6,13 @@ use comity_core::access::{AccessLeaf, AccessRecord};
 use comity_core::canonical::{self, Hex32};
 use comity_core::checkpoint::SignedCheckpoint;
 use comity_core::merkle::Frontier;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 
 use super::types::{AccessLogError, Head, Tampering};
 use super::writer::LeafKeys;
 use super::{AccessLog, checkpoints};
 use crate::columns::{self, sql_int};
 use crate::database::Connection;
+use crate::sql::{Row, query};
 
 /// The most faults that one verification lists.
 pub const FAULTS_MAX: usize = 100;
@@ -55,7 +54,7 @@ impl AccessLog {
         while run.frontier.size() < head.size && run.faults.len() < FAULTS_MAX {
             let from = run.frontier.size();
             let to = head.size.min(from + STEP_LEAVES);
-            let leaves = load(&mut *self.inner.database.read().await?, from, to).await?;
+            let leaves = load(&mut self.inner.database.read().await?, from, to).await?;
             for n in from..to {
                 run.leaf(n, &leaves);
                 signed.advance(self, n + 1, &mut run).await?;
@@ -84,7 +83,7 @@ struct Run {
 
 /// What is stored of a step's leaves.
 struct Step {
-    leaves: BTreeMap<u64, SqliteRow>,
+    leaves: BTreeMap<u64, Row>,
     resources: BTreeMap<u64, Vec<String>>,
     hashes: BTreeMap<u64, Hex32>,
 }
@@ -120,7 +119,7 @@ impl Run {
     }
 
     /// The leaf's hash, if its row holds together.
-    fn read(&mut self, n: u64, row: &SqliteRow, resources: Option<&Vec<String>>) -> Option<Hex32> {
+    fn read(&mut self, n: u64, row: &Row, resources: Option<&Vec<String>>) -> Option<Hex32> {
         let (Ok(salt), Ok(record), Ok(hash)) =
             (columns::digest(row, "salt"), columns::bytes(row, "record"), columns::digest(row, "hash"))
         else {
@@ -140,20 +139,20 @@ impl Run {
     }
 }
 
-fn keys(row: &SqliteRow, resources: Option<&Vec<String>>) -> Option<LeafKeys> {
+fn keys(row: &Row, resources: Option<&Vec<String>>) -> Option<LeafKeys> {
     Some(LeafKeys {
-        at: row.try_get("at").ok()?,
-        who: row.try_get("who").ok()?,
-        member: row.try_get("member").ok()?,
-        action: row.try_get("action").ok()?,
-        outcome: row.try_get("outcome").ok()?,
+        at: row.get("at").ok()?,
+        who: row.get("who").ok()?,
+        member: row.get("member").ok()?,
+        action: row.get("action").ok()?,
+        outcome: row.get("outcome").ok()?,
         resources: resources.cloned().unwrap_or_default(),
     })
 }
 
 async fn load(connection: &mut Connection, from: u64, to: u64) -> Result<Step, AccessLogError> {
     let mut step = Step { leaves: BTreeMap::new(), resources: BTreeMap::new(), hashes: BTreeMap::new() };
-    let leaves = sqlx::query("SELECT * FROM access_leaf WHERE n >= $1 AND n < $2")
+    let leaves = query("SELECT * FROM access_leaf WHERE n >= $1 AND n < $2")
         .bind(sql_int(from))
         .bind(sql_int(to))
         .fetch_all(&mut *connection)
@@ -161,7 +160,7 @@ async fn load(connection: &mut Connection, from: u64, to: u64) -> Result<Step, A
     for row in leaves {
         step.leaves.insert(columns::count(&row, "n")?, row);
     }
-    let touched = sqlx::query("SELECT n, resource FROM access_touched WHERE n >= $1 AND n < $2 ORDER BY n, resource")
+    let touched = query("SELECT n, resource FROM access_touched WHERE n >= $1 AND n < $2 ORDER BY n, resource")
         .bind(sql_int(from))
         .bind(sql_int(to))
         .fetch_all(&mut *connection)
@@ -169,7 +168,7 @@ async fn load(connection: &mut Connection, from: u64, to: u64) -> Result<Step, A
     for row in &touched {
         step.resources.entry(columns::count(row, "n")?).or_default().push(columns::text(row, "resource")?);
     }
-    let hashes = sqlx::query("SELECT idx, hash FROM access_hash WHERE idx >= $1 AND idx < $2")
+    let hashes = query("SELECT idx, hash FROM access_hash WHERE idx >= $1 AND idx < $2")
         .bind(sql_int(Frontier::stored_before(from)))
         .bind(sql_int(Frontier::stored_before(to)))
         .fetch_all(&mut *connection)
@@ -224,7 +223,7 @@ impl Signed {
         if !self.page.is_empty() || self.exhausted {
             return Ok(());
         }
-        match checkpoints::page(&mut *log.inner.database.read().await?, self.last, 100).await {
+        match checkpoints::page(&mut log.inner.database.read().await?, self.last, 100).await {
             Ok(page) => {
                 self.exhausted = page.len() < 100;
                 self.last = page.last().map(|signed| signed.checkpoint.size).or(self.last);

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use comity_core::access::{AccessLeaf, AccessRecord};
 use comity_core::canonical::Hex32;
 use comity_core::merkle::Frontier;
-use sqlx::{QueryBuilder, Sqlite};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::state;
@@ -14,11 +13,10 @@ use super::types::{AccessLogError, Head};
 use crate::columns::sql_int;
 use crate::database::{Connection, Database};
 use crate::error::StoreError;
+use crate::sql::insert_rows;
 
 /// The most leaves in one transaction.
 const BATCH_MAX_LEAVES: usize = 256;
-/// SQLite takes 32,766 parameters to a statement; the widest row here has nine.
-const INSERT_MAX_ROWS: usize = 1_000;
 
 /// A record on its way into the log.
 #[derive(Debug)]
@@ -134,9 +132,9 @@ impl Writer {
     }
 
     async fn look_again(&mut self) -> Result<(), AccessLogError> {
-        let on_disk = state::restore(&mut *self.database.read().await?).await?;
+        let on_disk = state::restore(&mut self.database.read().await?).await?;
         // INVARIANT: the head never moves back nor aside, whatever the disk did.
-        state::expect_extends(&mut *self.database.read().await?, &on_disk, &self.frontier).await?;
+        state::expect_extends(&mut self.database.read().await?, &on_disk, &self.frontier).await?;
         self.doubtful = false;
         self.advance(on_disk);
         Ok(())
@@ -164,38 +162,26 @@ async fn insert(
     hashes: Vec<Hex32>,
 ) -> Result<(), StoreError> {
     let mut touched = Vec::new();
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO access_leaf (n, salt, record, hash, at, who, member, action, outcome) ",
-    );
-    query.push_values(leaves.into_iter().zip(first..), |mut row, (leaf, n)| {
+    let mut rows = Vec::with_capacity(leaves.len());
+    for (leaf, n) in leaves.into_iter().zip(first..) {
         let keys = leaf.keys;
-        touched.extend(keys.resources.into_iter().map(|resource| (resource, n)));
-        row.push_bind(sql_int(n))
-            .push_bind(leaf.leaf.salt.0.to_vec())
-            .push_bind(leaf.leaf.record)
-            .push_bind(leaf.hash.0.to_vec())
-            .push_bind(keys.at)
-            .push_bind(keys.who)
-            .push_bind(keys.member)
-            .push_bind(keys.action)
-            .push_bind(keys.outcome);
-    });
-    query.build().execute(&mut *connection).await?;
-    let mut index = Frontier::stored_before(first);
-    for hashes in hashes.chunks(INSERT_MAX_ROWS) {
-        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO access_hash (idx, hash) ");
-        query.push_values(hashes.iter().zip(index..), |mut row, (hash, index)| {
-            row.push_bind(sql_int(index)).push_bind(hash.0.to_vec());
-        });
-        query.build().execute(&mut *connection).await?;
-        index += hashes.len() as u64;
+        touched.extend(keys.resources.into_iter().map(|resource| [resource.into(), sql_int(n).into()]));
+        rows.push([
+            sql_int(n).into(),
+            leaf.leaf.salt.0.to_vec().into(),
+            leaf.leaf.record.into(),
+            leaf.hash.0.to_vec().into(),
+            keys.at.into(),
+            keys.who.into(),
+            keys.member.into(),
+            keys.action.into(),
+            keys.outcome.into(),
+        ]);
     }
-    for touched in touched.chunks(INSERT_MAX_ROWS) {
-        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO access_touched (resource, n) ");
-        query.push_values(touched, |mut row, (resource, n)| {
-            row.push_bind(resource.clone()).push_bind(sql_int(*n));
-        });
-        query.build().execute(&mut *connection).await?;
-    }
-    Ok(())
+    let insert = "INSERT INTO access_leaf (n, salt, record, hash, at, who, member, action, outcome)";
+    insert_rows(connection, insert, "", rows).await?;
+    let index = Frontier::stored_before(first);
+    let rows = hashes.iter().zip(index..).map(|(hash, n)| [sql_int(n).into(), hash.0.to_vec().into()]).collect();
+    insert_rows(connection, "INSERT INTO access_hash (idx, hash)", "", rows).await?;
+    insert_rows(connection, "INSERT INTO access_touched (resource, n)", "", touched).await
 }

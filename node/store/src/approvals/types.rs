@@ -10,7 +10,7 @@ use crate::error::StoreError;
 /// What waits for a second person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ApprovalKind {
-    /// Showing a proposal to parties.
+    /// Showing records to parties.
     Share,
     /// Laying it before the members.
     Table,
@@ -36,11 +36,15 @@ pub enum ApprovalKind {
     Review,
     /// The member's own keys and people.
     Keys,
+    /// Releasing a record onward, or refusing to.
+    Grant,
+    /// Asking for a record back, and how this member answers when it is asked.
+    Recall,
 }
 
 impl ApprovalKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Share,
         Self::Table,
         Self::Vote,
@@ -54,6 +58,8 @@ impl ApprovalKind {
         Self::Measure,
         Self::Review,
         Self::Keys,
+        Self::Grant,
+        Self::Recall,
     ];
 
     /// As it is stored and shown.
@@ -72,6 +78,8 @@ impl ApprovalKind {
             Self::Measure => "measure",
             Self::Review => "review",
             Self::Keys => "keys",
+            Self::Grant => "grant",
+            Self::Recall => "recall",
         }
     }
 }
@@ -282,12 +290,6 @@ pub enum ApprovalError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl From<sqlx::Error> for ApprovalError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
 }
 
 fn by(decided_by: &Option<SpiffeId>) -> String {

@@ -2,54 +2,140 @@
 
 use std::collections::BTreeSet;
 
-use comity_core::{MemberId, RecordId};
+use comity_core::{MemberId, RecordId, Timestamp};
 
 use crate::columns;
 use crate::database::Connection;
 use crate::error::StoreError;
+use crate::sql::query;
 
 pub(crate) async fn enqueue(connection: &mut Connection, party: MemberId, record: RecordId) -> Result<(), StoreError> {
     // INVARIANT: a ticket is never given twice to one party, so that a decision made before cannot pass for one made after.
-    let row = sqlx::query(
-        "INSERT INTO outbox_party (party, last_number, last_ticket) VALUES ($1, 0, 1)
-         ON CONFLICT (party) DO UPDATE SET last_ticket = outbox_party.last_ticket + 1 RETURNING last_ticket",
-    )
-    .bind(party.as_str().to_owned())
-    .fetch_one(&mut *connection)
-    .await?;
-    sqlx::query(
+    let ticket = tickets(connection, party, 1).await? + 1;
+    query(
         "INSERT INTO outbox_queue (party, record, position, ticket) VALUES ($1, $2, $3, $3)
          ON CONFLICT (party, record) DO UPDATE SET ticket = excluded.ticket",
     )
-    .bind(party.as_str().to_owned())
+    .bind(party.as_str())
     .bind(record.to_string())
-    .bind(columns::sql_int(columns::count(&row, "last_ticket")?))
+    .bind(ticket)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Everything that is shared with a party or held by it. Returns how many.
-pub(crate) async fn enqueue_everything(connection: &mut Connection, party: MemberId) -> Result<u64, StoreError> {
-    let rows = sqlx::query(
-        "SELECT s.record FROM proposal_share s JOIN proposal p ON p.id = s.record
-         WHERE s.party = $1 AND p.state <> 'withdrawn'
-         UNION SELECT record FROM outbox_held WHERE party = $1 AND holds <> 'nothing' ORDER BY 1",
+/// Draws so many tickets; returns the one before the first.
+async fn tickets(connection: &mut Connection, party: MemberId, count: i64) -> Result<i64, StoreError> {
+    let row = query(
+        "INSERT INTO outbox_party (party, last_number, last_ticket) VALUES ($1, 0, $2)
+         ON CONFLICT (party) DO UPDATE SET last_ticket = outbox_party.last_ticket + $2 RETURNING last_ticket",
     )
-    .bind(party.as_str().to_owned())
+    .bind(party.as_str())
+    .bind(count)
+    .fetch_one(connection)
+    .await?;
+    Ok(row.get::<i64>("last_ticket")? - count)
+}
+
+/// Queues a record for everybody whom the answer may concern: those it is shared with, and those who ever received it.
+pub(crate) async fn enqueue_record(connection: &mut Connection, record: RecordId) -> Result<(), StoreError> {
+    let rows = query(
+        "SELECT party FROM record_share WHERE record = $1 UNION SELECT party FROM outbox_item WHERE record = $1 ORDER BY 1",
+    )
+    .bind(record.to_string())
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in &rows {
+        enqueue(connection, columns::parsed(row, "party")?, record).await?;
+    }
+    Ok(())
+}
+
+/// Everything that is shared with a party or was ever released to it, in one statement, however much it is. Returns how many.
+pub(crate) async fn enqueue_everything(connection: &mut Connection, party: MemberId) -> Result<u64, StoreError> {
+    let row = query(
+        "SELECT (SELECT COUNT(*) FROM record_share WHERE party = $1)
+              + (SELECT COUNT(DISTINCT record) FROM outbox_item WHERE party = $1) AS most",
+    )
+    .bind(party.as_str())
+    .fetch_one(&mut *connection)
+    .await?;
+    let base = tickets(connection, party, row.get("most")?).await?;
+    query(
+        "INSERT INTO outbox_queue (party, record, position, ticket)
+         SELECT $1, f.record, $2 + ROW_NUMBER() OVER (ORDER BY f.record), $2 + ROW_NUMBER() OVER (ORDER BY f.record)
+         FROM (SELECT record FROM record_share WHERE party = $1
+               UNION SELECT record FROM outbox_item WHERE party = $1) f
+         WHERE 1 = 1
+         ON CONFLICT (party, record) DO UPDATE SET ticket = excluded.ticket",
+    )
+    .bind(party.as_str())
+    .bind(base)
+    .execute(connection)
+    .await
+}
+
+/// Goes on from a number that is above every one given, and takes nothing for certain that was told before.
+pub(super) async fn catch_up(connection: &mut Connection, party: MemberId, number: u64) -> Result<(), StoreError> {
+    tickets(connection, party, 0).await?;
+    query("UPDATE outbox_party SET last_number = $2 WHERE party = $1 AND last_number < $2")
+        .bind(party.as_str())
+        .bind(columns::sql_int(number))
+        .execute(&mut *connection)
+        .await?;
+    query("UPDATE outbox_item SET unsure = 1 WHERE party = $1").bind(party.as_str()).execute(&mut *connection).await?;
+    enqueue_everything(connection, party).await?;
+    Ok(())
+}
+
+/// The records of this member that point to one, as far as they concern a party: what they show of it may be another thing now.
+pub(super) async fn enqueue_pointing_to(
+    connection: &mut Connection,
+    party: MemberId,
+    target: RecordId,
+) -> Result<(), StoreError> {
+    let rows = query(
+        "SELECT l.record FROM record_link l JOIN record_share s ON s.record = l.record AND s.party = $2
+         WHERE l.target = $1 ORDER BY l.record",
+    )
+    .bind(target.to_string())
+    .bind(party.as_str())
     .fetch_all(&mut *connection)
     .await?;
     for row in &rows {
         enqueue(connection, party, columns::parsed(row, "record")?).await?;
     }
-    Ok(rows.len() as u64)
+    Ok(())
+}
+
+/// Queues what was released until an instant that has come. Returns how many.
+pub(super) async fn enqueue_ended(
+    connection: &mut Connection,
+    now: Timestamp,
+    limit: i64,
+) -> Result<usize, StoreError> {
+    let rows = query("SELECT party, number, record FROM outbox_item WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2")
+        .bind(now.as_micros())
+        .bind(limit)
+        .fetch_all(&mut *connection)
+        .await?;
+    for row in &rows {
+        let party: MemberId = columns::parsed(row, "party")?;
+        enqueue(connection, party, columns::parsed(row, "record")?).await?;
+        query("UPDATE outbox_item SET ends_at = NULL WHERE party = $1 AND number = $2")
+            .bind(party.as_str())
+            .bind(row.get::<i64>("number")?)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(rows.len())
 }
 
 pub(crate) async fn ever_received(
     connection: &mut Connection,
     record: RecordId,
 ) -> Result<BTreeSet<MemberId>, StoreError> {
-    let rows = sqlx::query("SELECT party FROM outbox_held WHERE record = $1")
+    let rows = query("SELECT DISTINCT party FROM outbox_item WHERE record = $1")
         .bind(record.to_string())
         .fetch_all(connection)
         .await?;
@@ -57,8 +143,8 @@ pub(crate) async fn ever_received(
 }
 
 pub(super) async fn last_number(connection: &mut Connection, party: MemberId) -> Result<u64, StoreError> {
-    let row = sqlx::query("SELECT last_number FROM outbox_party WHERE party = $1")
-        .bind(party.as_str().to_owned())
+    let row = query("SELECT last_number FROM outbox_party WHERE party = $1")
+        .bind(party.as_str())
         .fetch_optional(connection)
         .await?;
     row.map_or(Ok(0), |row| columns::count(&row, "last_number"))

@@ -1,23 +1,25 @@
 //! From decisions to numbers.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use comity_core::canonical::Hex32;
 use comity_core::release::Action;
 use comity_core::{MemberId, RecordId, Timestamp, VersionId};
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 
 use super::queue;
 use super::types::{Decided, Numbered, OutboxError, ReleasedChange};
 use crate::columns::{self, sql_int, sql_limit};
 use crate::database::Connection;
 use crate::error::StoreError;
+use crate::sql::{Row, Value, insert_rows, query, select_in};
 
 /// What a party holds of a record, once everything numbered has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holds {
     /// It never had it, or gave it back.
     Nothing,
-    /// So much of that version.
-    Exactly(VersionId, Action),
+    /// So much of that version, with those links and terms.
+    Exactly(VersionId, Action, Option<Hex32>),
     /// A resent upsert became a retraction, and the party may have stored either.
     Unsure,
 }
@@ -28,93 +30,138 @@ pub(super) async fn release(
     decisions: Vec<Decided>,
     at: Timestamp,
 ) -> Result<Vec<Numbered>, StoreError> {
+    let standing = take(connection, party, &decisions).await?;
+    let held = held(connection, party, &decisions).await?;
     let mut number = queue::last_number(connection, party).await?;
-    let mut released = Vec::new();
-    for decided in decisions {
-        if !take(connection, party, &decided).await? {
-            continue;
-        }
-        let holds = holds(connection, party, decided.record).await?;
-        let change = match (decided.level, holds) {
+    let (mut released, mut rows, mut shifted) = (Vec::new(), Vec::new(), Vec::new());
+    for decided in decisions.into_iter().filter(|decided| standing.contains(&decided.record)) {
+        let holds = held.get(&decided.record).copied().unwrap_or(Holds::Nothing);
+        let change = match (decided.telling, holds) {
             // INVARIANT: what was never allowed gets no number.
             (None, Holds::Nothing) => continue,
             (None, Holds::Exactly(..) | Holds::Unsure) => ReleasedChange::Retract,
-            (Some(level), holds) if holds == Holds::Exactly(decided.version, level) => continue,
-            (Some(level), _) => ReleasedChange::Upsert { version: decided.version, level },
+            (Some(told), Holds::Exactly(version, level, shown))
+                if (version, level, shown) == (decided.version, told.level, told.shown) =>
+            {
+                continue;
+            }
+            (Some(told), _) => {
+                ReleasedChange::Upsert { version: decided.version, level: told.level, shown: told.shown }
+            }
         };
+        // It is seen where it was not, or not where it was: what points to it may show something else now.
+        if holds == Holds::Nothing || change == ReleasedChange::Retract {
+            shifted.push(decided.record);
+        }
         number += 1;
-        insert(connection, party, number, decided.record, change, at).await?;
+        let until = decided.telling.and_then(|told| told.until);
+        rows.push(row(party, number, decided.record, change, until, at));
         released.push(Numbered { number, record: decided.record, change, superseded: false });
     }
     if !released.is_empty() {
-        sqlx::query("UPDATE outbox_party SET last_number = $2 WHERE party = $1")
-            .bind(party.as_str().to_owned())
+        insert_rows(
+            connection,
+            "INSERT INTO outbox_item (party, number, record, version, level, shown, ends_at, at)",
+            "",
+            rows,
+        )
+        .await?;
+        query("UPDATE outbox_party SET last_number = $2 WHERE party = $1")
+            .bind(party.as_str())
             .bind(sql_int(number))
-            .execute(connection)
+            .execute(&mut *connection)
             .await?;
+    }
+    for record in shifted {
+        queue::enqueue_pointing_to(connection, party, record).await?;
     }
     Ok(released)
 }
 
-/// Takes a pair off the queue, unless it was queued again after it was decided.
-async fn take(connection: &mut Connection, party: MemberId, decided: &Decided) -> Result<bool, StoreError> {
-    let taken = sqlx::query("DELETE FROM outbox_queue WHERE party = $1 AND record = $2 AND ticket = $3")
-        .bind(party.as_str().to_owned())
-        .bind(decided.record.to_string())
-        .bind(sql_int(decided.ticket))
-        .execute(connection)
-        .await?;
-    Ok(taken.rows_affected() == 1)
-}
-
-async fn holds(connection: &mut Connection, party: MemberId, record: RecordId) -> Result<Holds, StoreError> {
-    let row = sqlx::query("SELECT holds, version FROM outbox_held WHERE party = $1 AND record = $2")
-        .bind(party.as_str().to_owned())
-        .bind(record.to_string())
-        .fetch_optional(connection)
-        .await?;
-    let Some(row) = row else { return Ok(Holds::Nothing) };
-    match columns::text(&row, "holds")?.as_str() {
-        "nothing" => Ok(Holds::Nothing),
-        "unsure" => Ok(Holds::Unsure),
-        level => Ok(Holds::Exactly(columns::parsed(&row, "version")?, columns::action(level, "holds")?)),
-    }
-}
-
-async fn insert(
+/// Takes pairs off the queue, but for those that were queued again after they were decided. Returns those taken.
+async fn take(
     connection: &mut Connection,
+    party: MemberId,
+    decisions: &[Decided],
+) -> Result<BTreeSet<RecordId>, StoreError> {
+    let tickets: BTreeMap<RecordId, u64> = decisions.iter().map(|d| (d.record, d.ticket)).collect();
+    let keys: Vec<String> = tickets.keys().map(ToString::to_string).collect();
+    let queued = select_in(
+        connection,
+        "SELECT record, ticket FROM outbox_queue WHERE party = $1 AND record IN ",
+        Some(party.as_str().into()),
+        &keys,
+        "",
+    )
+    .await?;
+    let mut standing = BTreeSet::new();
+    for row in &queued {
+        let record = columns::parsed(row, "record")?;
+        if tickets.get(&record) == Some(&columns::count(row, "ticket")?) {
+            standing.insert(record);
+        }
+    }
+    let keys: Vec<String> = standing.iter().map(ToString::to_string).collect();
+    let delete = "DELETE FROM outbox_queue WHERE party = $1 AND record IN ";
+    select_in(connection, delete, Some(party.as_str().into()), &keys, "").await?;
+    Ok(standing)
+}
+
+/// What was last told of each record that anything was told of.
+async fn held(
+    connection: &mut Connection,
+    party: MemberId,
+    decisions: &[Decided],
+) -> Result<BTreeMap<RecordId, Holds>, StoreError> {
+    let keys: Vec<String> = decisions.iter().map(|decided| decided.record.to_string()).collect();
+    let rows = select_in(
+        connection,
+        "SELECT i.record, i.version, i.level, i.shown, i.unsure FROM outbox_item i JOIN
+             (SELECT MAX(number) AS number FROM outbox_item WHERE party = $1 AND record IN ",
+        Some(party.as_str().into()),
+        &keys,
+        " GROUP BY record) last ON last.number = i.number WHERE i.party = $1",
+    )
+    .await?;
+    let read = |row: &Row| {
+        let holds = match (columns::count(row, "unsure")?, columns::text_if_any(row, "level")?) {
+            (1.., _) => Holds::Unsure,
+            (0, None) => Holds::Nothing,
+            (0, Some(level)) => Holds::Exactly(
+                columns::parsed(row, "version")?,
+                columns::action(&level, "level")?,
+                columns::digest_if_any(row, "shown")?,
+            ),
+        };
+        Ok((columns::parsed(row, "record")?, holds))
+    };
+    rows.iter().map(read).collect()
+}
+
+fn row(
     party: MemberId,
     number: u64,
     record: RecordId,
     change: ReleasedChange,
+    until: Option<Timestamp>,
     at: Timestamp,
-) -> Result<(), StoreError> {
-    let (version, level) = match change {
-        ReleasedChange::Upsert { version, level } => (Some(version.to_string()), Some(level.as_str())),
-        ReleasedChange::Retract => (None, None),
+) -> [Value; 8] {
+    let (version, level, shown) = match change {
+        ReleasedChange::Upsert { version, level, shown } => {
+            (Some(version.to_string()), Some(level.as_str().to_owned()), shown.map(|shown| shown.0.to_vec()))
+        }
+        ReleasedChange::Retract => (None, None, None),
     };
-    sqlx::query("INSERT INTO outbox_item (party, number, record, version, level, at) VALUES ($1, $2, $3, $4, $5, $6)")
-        .bind(party.as_str().to_owned())
-        .bind(sql_int(number))
-        .bind(record.to_string())
-        .bind(version.clone())
-        .bind(level)
-        .bind(at.as_micros())
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query(
-        "INSERT INTO outbox_held (party, record, number, holds, version) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (party, record) DO UPDATE
-         SET number = excluded.number, holds = excluded.holds, version = excluded.version",
-    )
-    .bind(party.as_str().to_owned())
-    .bind(record.to_string())
-    .bind(sql_int(number))
-    .bind(level.unwrap_or("nothing"))
-    .bind(version)
-    .execute(connection)
-    .await?;
-    Ok(())
+    [
+        party.as_str().into(),
+        sql_int(number).into(),
+        record.to_string().into(),
+        version.into(),
+        level.into(),
+        shown.into(),
+        until.map(Timestamp::as_micros).into(),
+        at.as_micros().into(),
+    ]
 }
 
 pub(super) async fn released_after(
@@ -123,12 +170,12 @@ pub(super) async fn released_after(
     number: u64,
     limit: usize,
 ) -> Result<Vec<Numbered>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT i.number, i.record, i.version, i.level, h.number AS latest FROM outbox_item i
-         JOIN outbox_held h ON h.party = i.party AND h.record = i.record
-         WHERE i.party = $1 AND i.number > $2 ORDER BY i.number LIMIT $3",
+    let rows = query(
+        "SELECT i.number, i.record, i.version, i.level, i.shown,
+             (SELECT MAX(l.number) FROM outbox_item l WHERE l.record = i.record AND l.party = i.party) AS latest
+         FROM outbox_item i WHERE i.party = $1 AND i.number > $2 ORDER BY i.number LIMIT $3",
     )
-    .bind(party.as_str().to_owned())
+    .bind(party.as_str())
     .bind(sql_int(number))
     .bind(sql_limit(limit))
     .fetch_all(connection)
@@ -136,14 +183,14 @@ pub(super) async fn released_after(
     rows.iter().map(numbered).collect()
 }
 
-fn numbered(row: &SqliteRow) -> Result<Numbered, StoreError> {
+fn numbered(row: &Row) -> Result<Numbered, StoreError> {
     let number = columns::count(row, "number")?;
-    let level: Option<String> = row.try_get("level")?;
-    let change = match level {
+    let change = match columns::text_if_any(row, "level")? {
         None => ReleasedChange::Retract,
         Some(level) => ReleasedChange::Upsert {
             version: columns::parsed(row, "version")?,
             level: columns::action(&level, "level")?,
+            shown: columns::digest_if_any(row, "shown")?,
         },
     };
     let superseded = columns::count(row, "latest")? > number;
@@ -164,18 +211,18 @@ pub(super) async fn rewrite_as_retraction(
         return Ok(item);
     }
     item.change = ReleasedChange::Retract;
-    sqlx::query("UPDATE outbox_item SET version = NULL, level = NULL WHERE party = $1 AND number = $2")
-        .bind(party.as_str().to_owned())
-        .bind(sql_int(number))
-        .execute(&mut *connection)
-        .await?;
     // A later number says what holds; only the last one leaves a doubt behind.
+    let unsure = i64::from(!item.superseded);
+    query(
+        "UPDATE outbox_item SET version = NULL, level = NULL, shown = NULL, ends_at = NULL, unsure = $3
+         WHERE party = $1 AND number = $2",
+    )
+    .bind(party.as_str())
+    .bind(sql_int(number))
+    .bind(unsure)
+    .execute(&mut *connection)
+    .await?;
     if !item.superseded {
-        sqlx::query("UPDATE outbox_held SET holds = 'unsure', version = NULL WHERE party = $1 AND record = $2")
-            .bind(party.as_str().to_owned())
-            .bind(item.record.to_string())
-            .execute(&mut *connection)
-            .await?;
         queue::enqueue(connection, party, item.record).await?;
     }
     Ok(item)

@@ -10,13 +10,14 @@ mod model;
 /// Takes everything queued for DE and decides it all alike.
 async fn pull(outbox: &Outbox, version: VersionId, level: Option<Action>) -> Vec<Numbered> {
     let queued = outbox.pending(member("DE"), 100).await.unwrap();
-    let decided = queued.iter().map(|q| Decided { record: q.record, ticket: q.ticket, version, level }).collect();
+    let telling = level.map(|level| Telling { level, shown: None, until: None });
+    let decided = queued.iter().map(|q| Decided { record: q.record, ticket: q.ticket, version, telling }).collect();
     outbox.release(member("DE"), decided, at(1)).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_denied_record_leaves_no_trace_and_a_revoked_one_is_retracted_once() {
-    let test = TestStore::new().await;
+    let test = TestStore::with_drafts(3).await;
     let (outbox, de, id) = (test.store.outbox(), member("DE"), record("FR", 1));
     outbox.enqueue(de, id).await.unwrap();
     assert_eq!(pull(outbox, version(1), None).await, []);
@@ -25,7 +26,7 @@ async fn a_denied_record_leaves_no_trace_and_a_revoked_one_is_retracted_once() {
 
     outbox.enqueue(de, id).await.unwrap();
     let sent = pull(outbox, version(1), Some(Action::Discover)).await;
-    let upsert = ReleasedChange::Upsert { version: version(1), level: Action::Discover };
+    let upsert = ReleasedChange::Upsert { version: version(1), level: Action::Discover, shown: None };
     assert_eq!(sent, [Numbered { number: 1, record: id, change: upsert, superseded: false }]);
     outbox.enqueue(de, id).await.unwrap();
     assert_eq!(pull(outbox, version(1), Some(Action::Discover)).await, [], "it holds that already");
@@ -42,14 +43,15 @@ async fn a_denied_record_leaves_no_trace_and_a_revoked_one_is_retracted_once() {
 
 #[tokio::test]
 async fn a_decision_that_was_overtaken_does_not_stand() {
-    let test = TestStore::new().await;
+    let test = TestStore::with_drafts(3).await;
     let (outbox, de, id) = (test.store.outbox(), member("DE"), record("FR", 1));
     outbox.enqueue(de, id).await.unwrap();
-    let queued = outbox.pending(de, 10).await.unwrap()[0];
+    let ticket = outbox.pending(de, 10).await.unwrap()[0].ticket;
     // The proposal is withdrawn between the decision and the release.
     outbox.enqueue(de, id).await.unwrap();
-    let decided = Decided { record: id, ticket: queued.ticket, version: version(1), level: Some(Action::Read) };
-    assert_eq!(outbox.release(de, vec![decided], at(1)).await.unwrap(), []);
+    let telling = Some(Telling { level: Action::Read, shown: None, until: None });
+    let decided = Decided { record: id, ticket, version: version(1), telling };
+    assert_eq!(outbox.release(de, vec![decided.clone()], at(1)).await.unwrap(), []);
     assert_eq!(outbox.pending(de, 10).await.unwrap().len(), 1, "it waits for a fresh decision");
     assert_eq!(pull(outbox, version(1), None).await, []);
     // An empty queue does not make old tickets good again.
@@ -59,18 +61,18 @@ async fn a_decision_that_was_overtaken_does_not_stand() {
 
 #[tokio::test]
 async fn the_queue_keeps_its_order() {
-    let test = TestStore::new().await;
+    let test = TestStore::with_drafts(3).await;
     let (outbox, de) = (test.store.outbox(), member("DE"));
     outbox.requeue_party(de, vec![record("FR", 3), record("FR", 1), record("FR", 2)]).await.unwrap();
     outbox.enqueue(de, record("FR", 3)).await.unwrap();
     let queued: Vec<RecordId> = outbox.pending(de, 2).await.unwrap().iter().map(|q| q.record).collect();
     assert_eq!(queued, [record("FR", 3), record("FR", 1)]);
-    assert_eq!(outbox.lag(de).await.unwrap(), Lag { queued: 3, last_number: 0, receipted: 0 });
+    assert_eq!(outbox.lag(de).await.unwrap(), Lag { queued: 3, last_number: 0, receipted: 0, receipt_at: None });
 }
 
 #[tokio::test]
 async fn what_is_sent_again_may_become_a_retraction_under_its_number() {
-    let test = TestStore::new().await;
+    let test = TestStore::with_drafts(3).await;
     let (outbox, de) = (test.store.outbox(), member("DE"));
     let (first, second) = (record("FR", 1), record("FR", 2));
     outbox.requeue_party(de, vec![first, second]).await.unwrap();
@@ -95,7 +97,7 @@ async fn what_is_sent_again_may_become_a_retraction_under_its_number() {
 
 #[tokio::test]
 async fn receipts_are_kept_for_what_was_sent() {
-    let test = TestStore::new().await;
+    let test = TestStore::with_drafts(3).await;
     let (outbox, de) = (test.store.outbox(), member("DE"));
     let receipt = |last_number| Receipt { last_number, root: Hex32([1; 32]), envelope: vec![1, 2], at: at(9) };
     let early = outbox.record_receipt(de, receipt(1)).await;
@@ -104,7 +106,101 @@ async fn receipts_are_kept_for_what_was_sent() {
     pull(outbox, version(1), Some(Action::Read)).await;
     outbox.record_receipt(de, receipt(2)).await.unwrap();
     outbox.record_receipt(de, receipt(1)).await.unwrap();
-    assert_eq!(outbox.lag(de).await.unwrap(), Lag { queued: 0, last_number: 2, receipted: 2 });
+    assert_eq!(outbox.lag(de).await.unwrap(), Lag { queued: 0, last_number: 2, receipted: 2, receipt_at: Some(at(9)) });
     assert_eq!(outbox.receipts(de, 0, 10).await.unwrap(), [receipt(1), receipt(2)]);
     assert_eq!(outbox.receipts(de, 1, 10).await.unwrap(), [receipt(2)]);
+}
+
+#[tokio::test]
+async fn what_ends_is_decided_again_when_its_time_has_come() {
+    let test = TestStore::with_drafts(2).await;
+    let (outbox, de) = (test.store.outbox(), member("DE"));
+    outbox.requeue_party(de, vec![record("FR", 1), record("FR", 2)]).await.unwrap();
+    let queued = outbox.pending(de, 10).await.unwrap();
+    let until = |n| (n == 1).then(|| at(50));
+    let decided = queued.iter().zip(1..).map(|(q, n)| Decided {
+        record: q.record,
+        ticket: q.ticket,
+        version: q.version,
+        telling: Some(Telling { level: Action::Read, shown: None, until: until(n) }),
+    });
+    outbox.release(de, decided.collect(), at(1)).await.unwrap();
+    assert_eq!(outbox.next_end().await.unwrap(), Some(at(50)));
+    assert_eq!(outbox.requeue_ended(at(49)).await.unwrap(), 0);
+    assert_eq!(outbox.requeue_ended(at(50)).await.unwrap(), 1);
+    assert_eq!(outbox.pending(de, 10).await.unwrap().iter().map(|q| q.record).collect::<Vec<_>>(), [record("FR", 1)]);
+    assert_eq!((outbox.requeue_ended(at(51)).await.unwrap(), outbox.next_end().await.unwrap()), (0, None));
+}
+
+#[tokio::test]
+async fn other_terms_are_told_and_equal_ones_are_not() {
+    let test = TestStore::with_drafts(1).await;
+    let (outbox, de, id) = (test.store.outbox(), member("DE"), record("FR", 1));
+    for (shown, told) in [(None, 1), (None, 0), (Some(Hex32([1; 32])), 1), (Some(Hex32([1; 32])), 0), (None, 1)] {
+        outbox.enqueue(de, id).await.unwrap();
+        let ticket = outbox.pending(de, 10).await.unwrap()[0].ticket;
+        let telling = Some(Telling { level: Action::Read, shown, until: None });
+        let decided = Decided { record: id, ticket, version: version(1), telling };
+        assert_eq!(outbox.release(de, vec![decided], at(1)).await.unwrap().len(), told, "{shown:?}");
+    }
+}
+
+#[tokio::test]
+async fn everything_that_concerns_a_party_is_queued_in_one_step() {
+    let test = TestStore::with_drafts(9).await;
+    let (outbox, de) = (test.store.outbox(), member("DE"));
+    for n in 1..=8 {
+        test.share(n, n, &["DE", "CA"]).await;
+    }
+    // One is held and not shared any more.
+    outbox.enqueue(de, record("FR", 9)).await.unwrap();
+    pull(outbox, version(1), Some(Action::Read)).await;
+    let before = outbox.pending(member("CA"), 100).await.unwrap();
+    assert_eq!(outbox.requeue_everything(de).await.unwrap(), 9);
+    let queued = outbox.pending(de, 100).await.unwrap();
+    let tickets: BTreeSet<u64> = queued.iter().map(|q| q.ticket).collect();
+    assert_eq!((queued.len(), tickets.len()), (9, 9));
+    outbox.enqueue(de, record("FR", 1)).await.unwrap();
+    let again = outbox.pending(de, 100).await.unwrap();
+    assert!(again.iter().any(|q| !tickets.contains(&q.ticket)), "a fresh ticket is above all others");
+    assert_eq!(outbox.pending(member("CA"), 100).await.unwrap(), before);
+    assert_eq!(outbox.concerned(de, None, 100).await.unwrap().len(), 9);
+    assert_eq!(outbox.concerned(de, Some(record("FR", 7)), 100).await.unwrap(), [record("FR", 8), record("FR", 9)]);
+}
+
+#[tokio::test]
+async fn what_points_to_a_record_is_decided_again_when_that_appears_or_goes() {
+    let test = TestStore::with_drafts(1).await;
+    let (outbox, de, target) = (test.store.outbox(), member("DE"), record("FR", 1));
+    let text = format!(r#"{{"title":"A tape","marking":{{"tier":"secret"}},"material":"audio","links":["{target}"]}}"#);
+    let id = RecordId::new(member("FR"), comity_core::RecordKind::Evidence, [1; 10]);
+    let document = comity_core::document::Document::from_json(id.kind(), text.as_bytes()).unwrap();
+    let new = crate::records::NewRecord { id, document, ..crate::test_store::draft(1) };
+    test.store.records().create(new).await.unwrap();
+    let share = crate::records::NewShare {
+        records: vec![(id, version(1))],
+        parties: [de].into(),
+        terms: crate::records::StoredShare::PLAIN,
+        at: at(2),
+    };
+    test.store.records().share(share).await.unwrap();
+    assert_eq!(outbox.pending(de, 10).await.unwrap()[0].links, [comity_core::document::LinkTarget::Record(target)]);
+    pull(outbox, version(1), Some(Action::Read)).await;
+    for level in [Some(Action::Discover), None] {
+        outbox.enqueue(de, target).await.unwrap();
+        pull(outbox, version(1), level).await;
+        assert_eq!(
+            outbox.pending(de, 10).await.unwrap().iter().map(|q| q.record).collect::<Vec<_>>(),
+            [id],
+            "{level:?}"
+        );
+        pull(outbox, version(1), Some(Action::Read)).await;
+    }
+    // More of it than before is no reason: it was discovered already.
+    outbox.enqueue(de, target).await.unwrap();
+    pull(outbox, version(1), Some(Action::Discover)).await;
+    pull(outbox, version(1), Some(Action::Read)).await;
+    outbox.enqueue(de, target).await.unwrap();
+    pull(outbox, version(1), Some(Action::Read)).await;
+    assert!(outbox.pending(de, 10).await.unwrap().is_empty());
 }

@@ -1,31 +1,60 @@
 //! What goes into and comes out of the outbox.
 
+use std::sync::Arc;
+
 use comity_core::canonical::Hex32;
+use comity_core::document::LinkTarget;
 use comity_core::release::Action;
-use comity_core::{MemberId, RecordId, Timestamp, VersionId};
+use comity_core::{Marking, MemberId, RecordId, Timestamp, VersionId};
 
 use crate::error::StoreError;
+use crate::records::StoredShare;
 
-/// A record that waits for a decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Queued {
+/// A record and a party that are to be decided on, with all that the decision needs to know of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
     /// Which.
     pub record: RecordId,
-    /// Goes into [`Decided`] unchanged: a decision stands only if nothing queued the pair again meanwhile.
+    /// Goes into [`Decided`] unchanged: a decision stands only if nothing queued the pair again meanwhile. 0 where it does not wait.
     pub ticket: u64,
+    /// The version that is decided on: the current one.
+    pub version: VersionId,
+    /// When that was written.
+    pub written: Timestamp,
+    /// What restricts it.
+    pub marking: Arc<Marking>,
+    /// The record of another that it answers.
+    pub about: Option<RecordId>,
+    /// Whether it was withdrawn or recalled: then it goes to nobody.
+    pub taken_back: bool,
+    /// On what terms two people decided to show it to the party, if they did.
+    pub share: Option<StoredShare>,
+    /// Where it points.
+    pub links: Vec<LinkTarget>,
 }
 
 /// What was decided on a queued record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
     /// Which.
     pub record: RecordId,
-    /// From [`Queued`].
+    /// From [`Candidate`].
     pub ticket: u64,
     /// The version that was decided on.
     pub version: VersionId,
-    /// How much of it the party may have; nothing at all if `None`.
-    pub level: Option<Action>,
+    /// What the party is to have; nothing at all if `None`.
+    pub telling: Option<Telling>,
+}
+
+/// What a party is to have of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Telling {
+    /// How much of it.
+    pub level: Action,
+    /// SHA-256 of the links and terms that go with it; `None` where there are neither.
+    pub shown: Option<Hex32>,
+    /// When it must be decided again.
+    pub until: Option<Timestamp>,
 }
 
 /// One numbered change for a party.
@@ -51,6 +80,8 @@ pub enum ReleasedChange {
         version: VersionId,
         /// How much of it.
         level: Action,
+        /// What went with it, as in [`Telling::shown`].
+        shown: Option<Hex32>,
     },
     /// Hold nothing of it.
     Retract,
@@ -78,6 +109,8 @@ pub struct Lag {
     pub last_number: u64,
     /// The highest number that it signed for.
     pub receipted: u64,
+    /// When that receipt came.
+    pub receipt_at: Option<Timestamp>,
 }
 
 /// Why the outbox did not do it. Nothing has changed.
@@ -96,10 +129,4 @@ pub enum OutboxError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl From<sqlx::Error> for OutboxError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
 }

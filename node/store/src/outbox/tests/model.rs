@@ -37,7 +37,7 @@ fn level() -> impl Strategy<Value = Option<Action>> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (party, of) = (0..PARTIES.len(), 0..RECORDS);
+    let (party, of) = (0..PARTIES.len(), 1..=RECORDS);
     prop_oneof![
         of.clone().prop_map(Step::Revise),
         (party.clone(), of.clone(), level()).prop_map(|(p, r, l)| Step::Allow(p, r, l)),
@@ -71,7 +71,7 @@ impl Receiver {
             assert_eq!(item.number, self.last_number + 1, "numbers are dense");
             self.last_number = item.number;
             match item.change {
-                ReleasedChange::Upsert { version, level } => self.holds.insert(item.record, (version, level)),
+                ReleasedChange::Upsert { version, level, .. } => self.holds.insert(item.record, (version, level)),
                 ReleasedChange::Retract => self.holds.remove(&item.record),
             };
         }
@@ -104,9 +104,10 @@ impl World<'_> {
 
     async fn decide(&self, party: MemberId, limit: usize) -> Vec<Decided> {
         let queued = self.outbox.pending(party, limit).await.unwrap();
-        let decided = queued.into_iter().map(|Queued { record, ticket }| {
+        let decided = queued.into_iter().map(|Candidate { record, ticket, .. }| {
             let (version, level) = self.may(party, record);
-            Decided { record, ticket, version, level }
+            let telling = level.map(|level| Telling { level, shown: None, until: None });
+            Decided { record, ticket, version, telling }
         });
         decided.collect()
     }
@@ -116,7 +117,7 @@ impl World<'_> {
         for item in &items {
             // Nothing that was never allowed is ever spoken of, be it by a retraction.
             assert!(self.ever_allowed.contains(&(party, item.record)));
-            if let ReleasedChange::Upsert { version, level } = item.change {
+            if let ReleasedChange::Upsert { version, level, .. } = item.change {
                 assert_eq!((version, Some(level)), self.may(party, item.record));
             }
         }
@@ -129,7 +130,7 @@ impl World<'_> {
     async fn resend(&mut self, party: MemberId, from: u64, arrives: bool) {
         let mut items = self.outbox.released_after(party, from, 100).await.unwrap();
         for item in &mut items {
-            let ReleasedChange::Upsert { version, level } = item.change else { continue };
+            let ReleasedChange::Upsert { version, level, .. } = item.change else { continue };
             if self.may(party, item.record) != (version, Some(level)) {
                 *item = self.outbox.rewrite_as_retraction(party, item.number).await.unwrap();
             }
@@ -187,7 +188,7 @@ impl World<'_> {
                 self.release(party, decided, true).await;
             }
             assert!(self.outbox.pending(party, 1).await.unwrap().is_empty());
-            let expected: BTreeMap<_, _> = (0..RECORDS)
+            let expected: BTreeMap<_, _> = (1..=RECORDS)
                 .map(|of| record("FR", of))
                 .filter_map(|record| match self.may(party, record) {
                     (version, Some(level)) => Some((record, (version, level))),
@@ -208,10 +209,10 @@ impl World<'_> {
 fn live(steps: Vec<Step>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let test = TestStore::new().await;
+        let test = TestStore::with_drafts(RECORDS).await;
         let mut world = World {
             outbox: test.store.outbox(),
-            versions: (0..RECORDS).map(|of| (record("FR", of), 1)).collect(),
+            versions: (1..=RECORDS).map(|of| (record("FR", of), 1)).collect(),
             allowed: BTreeMap::new(),
             ever_allowed: BTreeSet::new(),
             receivers: PARTIES.map(|party| (member(party), Default::default())).into(),
@@ -229,11 +230,11 @@ fn live(steps: Vec<Step>) {
 fn a_rewritten_number_that_had_arrived_is_made_good() {
     for level in [None, Some(Action::Read), Some(Action::Discover)] {
         live(vec![
-            Step::Allow(0, 0, Some(Action::Read)),
+            Step::Allow(0, 1, Some(Action::Read)),
             Step::Pull { party: 0, limit: 1, arrives: true },
-            Step::Allow(0, 0, None),
+            Step::Allow(0, 1, None),
             Step::SecondStream { party: 0 },
-            Step::Allow(0, 0, level),
+            Step::Allow(0, 1, level),
         ]);
     }
 }

@@ -1,0 +1,80 @@
+//! Fetching what is recalled from this member, carrying it out, and answering: from everybody, and however this member stands in the
+//! roster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use comity_app::Node;
+use comity_core::MemberId;
+use comity_proto::v1;
+use comity_proto::v1::peer_service_client::PeerServiceClient;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use super::{BACKOFF_MIN, CALL_TIMEOUT, explain, jittered, said};
+use crate::serve::MESSAGE_MAX_BYTES;
+
+/// How often a member that is told nothing else asks, and how often answers that did not arrive are sent again.
+const ASK_AGAIN: Duration = Duration::from_secs(20);
+
+/// Fetches, carries out and answers recalls, until shutdown. `told` changes when a partner says that there are some.
+pub async fn follow_recalls(node: Arc<Node>, mut told: watch::Receiver<u64>, shutdown: CancellationToken) {
+    let mut answered = node.answers_changed();
+    let mut all = true;
+    loop {
+        told.borrow_and_update();
+        answered.borrow_and_update();
+        let mut due = false;
+        for origin in node.recall_sources() {
+            let answers = node.answers_due(origin).await.map(|due| !due.is_empty()).unwrap_or(false);
+            if !all && !answers && !node.is_left_out() && node.peer_health(origin).problem.is_none() {
+                continue;
+            }
+            let exchanged = tokio::select! {
+                exchanged = exchange(&node, origin) => exchanged,
+                () = shutdown.cancelled() => return,
+            };
+            if let Err(problem) = exchanged {
+                due |= answers;
+                tracing::debug!(%origin, %problem, "its recalls were not exchanged");
+            }
+        }
+        let pause = jittered(if due { ASK_AGAIN / 4 } else { ASK_AGAIN }).max(BACKOFF_MIN);
+        all = tokio::select! {
+            changed = told.changed() => if changed.is_err() { return } else { true },
+            changed = answered.changed() => if changed.is_err() { return } else { false },
+            () = tokio::time::sleep(pause) => false,
+            () = shutdown.cancelled() => return,
+        };
+    }
+}
+
+async fn exchange(node: &Node, origin: MemberId) -> Result<(), String> {
+    let channel = node.consensus().channel(origin).ok_or("not to be reached")?;
+    let mut client: PeerServiceClient<Channel> =
+        PeerServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX_BYTES);
+    let federation = node.genesis().federation().0.to_vec();
+    loop {
+        let after = node.recall_position(origin).await.map_err(said)?;
+        let mut request = tonic::Request::new(v1::FetchRecallsRequest { federation: federation.clone(), after });
+        request.set_timeout(CALL_TIMEOUT);
+        let told = client.fetch_recalls(request).await.map_err(|status| explain(&status))?.into_inner();
+        if told.recalls.is_empty() {
+            break;
+        }
+        for recall in &told.recalls {
+            // One that is not as it must be is told again and again: nothing that is asked for is passed over.
+            node.carry_out_recall(origin, recall).await.map_err(said)?;
+        }
+        node.set_recall_position(origin, told.position).await.map_err(said)?;
+    }
+    for answer in node.answers_due(origin).await.map_err(said)? {
+        let request = v1::AnswerRecallRequest { federation: federation.clone(), answer: answer.reply.clone() };
+        let mut request = tonic::Request::new(request);
+        request.set_timeout(CALL_TIMEOUT);
+        client.answer_recall(request).await.map_err(|status| explain(&status))?;
+        node.answer_delivered(&answer).await.map_err(said)?;
+    }
+    Ok(())
+}
