@@ -2,6 +2,7 @@
 
 mod compare_etcd;
 mod etcd;
+mod exchange;
 mod list_commit;
 mod list_grow;
 mod measure;
@@ -41,6 +42,10 @@ enum Bench {
     /// A case is the number of entries: 10000, 100000. Rows say what each tenth of the growth was like, then what it takes to
     /// start a node with that history and one with nothing; for those, an operation is a command that the node then holds.
     ListGrow(list_grow::GrowOptions),
+    /// Records from one process to another over mutual TLS: decided, recorded, signed, durable, receipted
+    ///
+    /// A case is the number of records: 100000.
+    Exchange(exchange::ExchangeOptions),
 }
 
 /// What every benchmark takes.
@@ -79,6 +84,10 @@ pub fn main_with(arguments: Vec<OsString>) -> ExitCode {
         Bench::ListGrow(grow) => {
             let rows = runtime.block_on(list_grow::run(&grow));
             (grow.options, rows.map(|rows| (rows, Vec::new())))
+        }
+        Bench::Exchange(exchange) => {
+            let rows = runtime.block_on(exchange::run(&exchange));
+            (exchange.options, rows.map(|rows| (rows, Vec::new())))
         }
         Bench::Watch(options) => {
             let measured = runtime.block_on(watch::run(&options));

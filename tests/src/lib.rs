@@ -12,6 +12,7 @@ pub mod load;
 pub mod proxy;
 pub mod reader;
 pub mod seed;
+pub mod stock;
 
 /// Whatever stops a campaign or a benchmark.
 pub type Problem = Box<dyn std::error::Error + Send + Sync>;

@@ -5,6 +5,7 @@
 
 pub mod config;
 mod materials;
+mod open;
 mod run;
 mod shutdown;
 
@@ -17,6 +18,7 @@ use config::Config;
 use tracing_subscriber::EnvFilter;
 
 pub use materials::{Materials, StartError};
+pub use open::{Opened, open};
 pub use run::run;
 
 /// The node of a member of a sanctions coalition.

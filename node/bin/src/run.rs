@@ -2,17 +2,12 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use comity_api::{Front, ListenerLimits, LiveConnections, cosign_forever, follow_recalls, follow_roster, keep_in_step};
-use comity_app::{Keys, Node, NodeParts};
-use comity_consensus::cosign::Cosigner;
-use comity_consensus::{Consensus, ConsensusConfig, Timing, Tuning};
-use comity_core::{KeyId, MemberId};
+use comity_app::Node;
 use comity_identity::AcceptorLimits;
-use comity_store::{KeyFile, NationalStore};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -22,7 +17,8 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::config::{Config, Listen};
-use crate::materials::{Materials, StartError};
+use crate::materials::StartError;
+use crate::open::{Opened, open};
 
 /// The longest that what has ended goes unnoticed.
 const VALIDITY_EVERY: Duration = Duration::from_millis(500);
@@ -34,42 +30,7 @@ const HEALTH_EVERY: Duration = Duration::from_millis(500);
 /// # Errors
 /// Why it did not start. Nothing is served then.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-    let materials = Materials::load(&config)?;
-    let data = &config.data_dir;
-    create_private(data).map_err(|source| StartError::DataDir { path: data.clone(), source })?;
-    let store = NationalStore::open(
-        &materials.store_location(&config)?,
-        KeyFile::at(&config.store.key_file),
-        data.join("erasures"),
-        materials.own.member,
-        materials.genesis.federation(),
-    )
-    .await?;
-    let (policies, people) = Node::load_policies(&store, &config.policy_dir).await?;
-    let keys = materials.keys();
-    let cosigner = Cosigner::open(data, materials.own.clone(), keys.node.clone()).await?;
-    let consensus = Consensus::open(ConsensusConfig {
-        folder: data.clone(),
-        genesis: Arc::clone(&materials.genesis),
-        member: materials.own.member,
-        incarnation: config.incarnation,
-        bootstrap: materials.bootstrap.clone(),
-        credentials: materials.credentials.clone(),
-        trust: materials.trust.clone(),
-        timing: Timing {
-            heartbeat_ms: config.consensus.heartbeat_ms,
-            election_min_ms: config.consensus.election_min_ms,
-            election_max_ms: config.consensus.election_max_ms,
-        },
-        tuning: Tuning {
-            snapshot_every_entries: config.consensus.snapshot_every_entries,
-            keep_entries: config.consensus.keep_entries,
-            resubmit_ms: config.consensus.resubmit_ms,
-        },
-    })
-    .await?;
-    cosigner.restore(|size| consensus.roster(|roster| Arc::clone(roster.voters_at(size)))).await?;
-    warn_of_other_keys(&consensus, &keys, materials.own.member);
+    let Opened { materials, store, consensus, node } = open(&config).await?;
     // Ports are opened before anything is said to anybody, so that a port in use ends the start.
     let peer_port = bind("peer.listen", &config.peer.listen).await?;
     let operator_port = bind("operator.listen", &config.operator.listen).await?;
@@ -77,20 +38,6 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         Some(health) => Some(bind("health.listen", &health.listen).await?),
         None => None,
     };
-    let node = Arc::new(Node::new(NodeParts {
-        own: materials.own.clone(),
-        genesis: Arc::clone(&materials.genesis),
-        genesis_file: materials.genesis_file.clone(),
-        store: store.clone(),
-        consensus: consensus.clone(),
-        cosigner,
-        policies,
-        people,
-        equivalences: materials.equivalences.clone(),
-        backup_days: config.store.backup_days,
-        policy_dir: config.policy_dir.clone(),
-        keys,
-    }));
     node.record_start().await?;
     node.apply_equivalences().await.map_err(StartError::Anew)?;
 
@@ -145,22 +92,6 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Says where a key is not the one that the roster names: what it signs is refused by every node.
-fn warn_of_other_keys(consensus: &Consensus, keys: &Keys, member: MemberId) {
-    consensus.roster(|roster| {
-        let Some(standing) = roster.get(member) else { return };
-        for (setting, found, expected) in [
-            ("keys.decision", &keys.decision, standing.row.decision_key),
-            ("keys.node", &keys.node, standing.row.node_key),
-        ] {
-            let (found, expected) = (KeyId::of(&found.verifying_key()), KeyId::of(&expected.0));
-            if found != expected {
-                tracing::warn!(setting, %found, %expected, "the roster names another key: what this one signs is refused, unless this node has yet to catch up");
-            }
-        }
-    });
 }
 
 /// What the node does by itself.
@@ -267,14 +198,4 @@ fn limits(listen: &Listen) -> ListenerLimits {
         max_calls: listen.max_calls,
         connection_age_max: Duration::from_secs(listen.connection_age_max_s),
     }
-}
-
-/// The data folder is this user's alone.
-fn create_private(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-    if folder.is_dir() {
-        return Ok(());
-    }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
 }
