@@ -18,6 +18,9 @@ use crate::refusal::Asked;
 use crate::session::Session;
 use crate::{approve, when, wire};
 
+/// What the node has of policies: one text for those who write them and for the code that checks them.
+const EXAMPLE: &str = include_str!("../../node/policy/src/example.cedar");
+const SCHEMA: &str = include_str!("../../node/policy/src/comity.cedarschema");
 /// The most versions that are listed.
 const HISTORY_MAX: usize = 10_000;
 /// The largest policy that is read, in bytes.
@@ -28,15 +31,21 @@ const POLICY_MAX_BYTES: u64 = 1024 * 1024;
 pub(crate) enum PolicyCommand {
     /// Check a policy on the node without applying it
     #[command(
-        after_long_help = "Examples:\n  comity policy check --party DE de.cedar\n  generate-policy | comity policy check --party DE -"
+        after_long_help = "Examples:\n  comity policy check --example > de.cedar\n  comity policy check --schema\n  comity policy check --party DE de.cedar\n  generate-policy | comity policy check --party DE -"
     )]
     Check {
         /// The partner
-        #[arg(long, value_name = "PARTY")]
-        party: MemberId,
+        #[arg(long, value_name = "PARTY", required_unless_present_any = ["example", "schema"])]
+        party: Option<MemberId>,
         /// The policy, Cedar; `-` reads stdin
-        #[arg(value_name = "FILE")]
-        file: String,
+        #[arg(value_name = "FILE", required_unless_present_any = ["example", "schema"])]
+        file: Option<String>,
+        /// Print an example policy to start from
+        #[arg(long, conflicts_with_all = ["party", "file", "schema"])]
+        example: bool,
+        /// Print what a policy may speak of: the Cedar schema, with what each name means
+        #[arg(long, conflicts_with_all = ["party", "file"])]
+        schema: bool,
     },
     /// Decide cases with the policies in force, or with one partner's policy replaced: who, what, expected
     ///
@@ -122,10 +131,12 @@ pub(crate) enum PolicyCommand {
 
 pub(crate) async fn run(command: PolicyCommand, session: &mut Session<'_>) -> Result<(), Failure> {
     match command {
-        PolicyCommand::Check { party, file } => {
+        PolicyCommand::Check { party: Some(party), file: Some(file), .. } => {
             let text = read_policy(&file)?;
             check(session, party, text, &file).await
         }
+        PolicyCommand::Check { schema: true, .. } => session.output.line(SCHEMA),
+        PolicyCommand::Check { .. } => session.output.line(EXAMPLE),
         PolicyCommand::Apply { party, file } => {
             let text = read_policy(&file)?;
             let node = session.node().await?;

@@ -71,10 +71,18 @@ fn way(
     certificate: &Path,
 ) -> Result<(Endpoint, MemberConnector), Problem> {
     let credentials = Credentials::load(&certificate.with_extension("pem"), &certificate.with_extension("key"))?;
-    let anchors = federation.genesis.members().values().map(anchors).collect::<Result<Vec<_>, _>>()?;
-    let trust = SharedTrust::new(TrustStore::new(&anchors)?);
+    let trust = SharedTrust::new(trust(federation)?);
     let connector = MemberConnector::new(&credentials, trust, Expectation::node_of(to), ConnectorLimits::default())?;
     Ok((Endpoint::from_shared(format!("http://{address}"))?, connector))
+}
+
+/// Whom the federation's genesis vouches for.
+///
+/// # Errors
+/// A root cannot be read.
+pub fn trust(federation: &Federation) -> Result<TrustStore, Problem> {
+    let anchors = federation.genesis.members().values().map(anchors).collect::<Result<Vec<_>, _>>()?;
+    Ok(TrustStore::new(&anchors)?)
 }
 
 fn anchors(member: &RosterMember) -> Result<MemberAnchors, Problem> {

@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::cursor::{Cursors, Tokens};
 use crate::error::{AppError, InternalError};
 use crate::fresh;
+use crate::release::Turn;
 use crate::watch::Watchers;
 
 /// The incarnation of an access log that was never restored.
@@ -58,7 +59,7 @@ pub struct PeerHealth {
 #[derive(Debug)]
 pub(crate) struct ExchangeLine {
     /// One page at a time: numbers are given in order.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    pub(crate) turn: tokio::sync::Mutex<Turn>,
     /// The streams that may be open at one time.
     pub(crate) streams: Arc<Semaphore>,
 }
@@ -341,7 +342,7 @@ impl Node {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let line = lines.entry(partner).or_insert_with(|| {
             let streams = Arc::new(Semaphore::new(STREAMS_MAX));
-            Arc::new(ExchangeLine { turn: tokio::sync::Mutex::new(()), streams })
+            Arc::new(ExchangeLine { turn: tokio::sync::Mutex::new(Turn::default()), streams })
         });
         Some(Arc::clone(line))
     }

@@ -2,8 +2,9 @@
 
 use comity_core::access::Touched;
 use comity_core::dsse::{Envelope, PublicKey};
-use comity_core::merkle::MerkleLog;
-use comity_core::view::{Change, DiscoverView, PageStatement, ReceiptStatement, SealedItem, sign_receipt, verify_page};
+use comity_core::view::{
+    self, Change, DiscoverView, PageStatement, ReceiptStatement, SealedItem, sign_receipt, verify_page,
+};
 use comity_core::{MemberId, Violations};
 use comity_store::copies::{CopyError, ReceivedItem, ReceivedPage};
 
@@ -45,13 +46,10 @@ impl Node {
         let envelope = Envelope::from_bytes(&page).map_err(|e| refuse(e.to_string()))?;
         let federation = self.genesis.federation();
         let verified = verify_page(&envelope, &items, &node_key.0, federation, from, self.member());
-        let (statement, read) = verified.map_err(|e| refuse(e.to_string()))?;
-        let mut tree = MerkleLog::default();
-        items.iter().for_each(|item| tree.append(item.leaf()));
+        let view::VerifiedPage { statement, items: read, tree } = verified.map_err(|e| refuse(e.to_string()))?;
         let (mut received, mut touched) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
         let now = fresh::now();
-        for ((sealed, item), leaf) in items.into_iter().zip(read).zip(0..) {
-            let discover = item.discover().map_err(|e| refuse(e.to_string()))?;
+        for ((sealed, (item, discover)), leaf) in items.into_iter().zip(read).zip(0..) {
             if let Some(discover) = &discover {
                 self.ensure_for_us(discover, ceiling, now).map_err(refuse)?;
             }

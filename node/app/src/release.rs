@@ -24,7 +24,7 @@ use crate::fresh;
 use crate::node::Node;
 
 /// The most items of a page.
-const PAGE_MAX_ITEMS: usize = 500;
+const PAGE_MAX_ITEMS: usize = 512;
 /// The most reasons that the access record names for one item.
 const BECAUSE_MAX: usize = 16;
 /// A page is closed once it holds so much, in bytes; its last item may go beyond.
@@ -45,6 +45,27 @@ pub struct Page {
     pub last_number: u64,
     /// For the access record, which must be durable before the page leaves.
     pub touched: Vec<Touched>,
+}
+
+/// Where the pages for a partner have got to.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// The record that was taken off the queue last: the next is the one after it.
+    after: Option<RecordId>,
+    /// How many items a page takes, by what the last ones took: what is numbered and does not fit is decided once more.
+    fits: usize,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { after: None, fits: PAGE_MAX_ITEMS }
+    }
+}
+
+impl Turn {
+    fn learn(&mut self, count: usize, fitted: usize) {
+        self.fits = if fitted < count { fitted.max(1) } else { (self.fits * 2).min(PAGE_MAX_ITEMS) };
+    }
 }
 
 /// What a party is to have of a record, and why.
@@ -112,17 +133,26 @@ impl Node {
     pub async fn next_page(&self, partner: MemberId, sent: u64) -> Result<Option<Page>, AppError> {
         // INVARIANT: whoever is suspended or expelled is given nothing. Strangers do not get here: TLS admits members' nodes only.
         let line = self.line(partner).ok_or(AppError::NotFound("partner"))?;
-        let _turn = line.turn.lock().await;
+        let mut turn = line.turn.lock().await;
         let party = self.party(partner).ok_or(AppError::NotFound("partner"))?;
         let last = self.store.outbox().last_number(partner).await.map_err(InternalError::Store)?;
-        let released = if sent < last { self.again(&party, sent).await? } else { self.release_pending(&party).await? };
-        if released.is_empty() { Ok(None) } else { self.page(partner, released).await.map(Some) }
+        let released = match sent < last {
+            true => self.again(&party, sent, turn.fits).await?,
+            false => self.release_pending(&party, &mut turn).await?,
+        };
+        if released.is_empty() {
+            return Ok(None);
+        }
+        let count = released.len();
+        let page = self.page(partner, released).await?;
+        turn.learn(count, page.items.len());
+        Ok(Some(page))
     }
 
     /// Rows that were released before and did not arrive, each decided anew.
-    async fn again(&self, party: &Party, sent: u64) -> Result<Vec<Released>, AppError> {
+    async fn again(&self, party: &Party, sent: u64, limit: usize) -> Result<Vec<Released>, AppError> {
         let outbox = self.store.outbox();
-        let rows = outbox.released_after(party.member, sent, PAGE_MAX_ITEMS).await.map_err(InternalError::Store)?;
+        let rows = outbox.released_after(party.member, sent, limit).await.map_err(InternalError::Store)?;
         let records: Vec<RecordId> = rows.iter().map(|row| row.record).collect();
         let candidates = outbox.candidates(party.member, &records).await.map_err(InternalError::Store)?;
         let decisions = self.decide_all(party, &candidates).await?;
@@ -151,12 +181,18 @@ impl Node {
         Ok(released)
     }
 
-    async fn release_pending(&self, party: &Party) -> Result<Vec<Released>, AppError> {
+    async fn release_pending(&self, party: &Party, turn: &mut Turn) -> Result<Vec<Released>, AppError> {
         loop {
-            let pending =
-                self.store.outbox().pending(party.member, PAGE_MAX_ITEMS).await.map_err(InternalError::Store)?;
-            if pending.is_empty() {
-                return Ok(Vec::new());
+            let pending = self.store.outbox().pending(party.member, turn.after, turn.fits).await;
+            let pending = pending.map_err(InternalError::Store)?;
+            match (turn.after, pending.last()) {
+                (None, None) => return Ok(Vec::new()),
+                // Round again.
+                (Some(_), None) => {
+                    turn.after = None;
+                    continue;
+                }
+                (_, Some(last)) => turn.after = Some(last.record),
             }
             let released = self.release_batch(party, pending).await?;
             // What was refused takes no time of what is not.

@@ -14,7 +14,7 @@ use crate::document::{Document, LinkTarget, ReadBody, SourcesBody};
 use crate::dsse::{Envelope, InvalidEnvelope};
 use crate::marking::Marking;
 use crate::member::MemberId;
-use crate::merkle;
+use crate::merkle::{self, MerkleLog};
 use crate::record::{RecordId, RecordKind, VersionId};
 use crate::release::Action;
 use crate::timestamp::Timestamp;
@@ -340,9 +340,7 @@ impl SealedItem {
 
     /// Its leaf in the page's tree.
     pub fn leaf(&self) -> Hex32 {
-        let mut data = self.salt.0.to_vec();
-        data.extend_from_slice(&self.bytes);
-        merkle::leaf_hash(&data)
+        merkle::leaf_hash(&[self.salt.0.as_slice(), &self.bytes].concat())
     }
 }
 
@@ -411,6 +409,17 @@ pub fn verify_receipt(envelope: &Envelope, key: &VerifyingKey) -> Result<Receipt
     Ok(canonical::from_slice(&envelope.payload)?)
 }
 
+/// A page that holds together.
+#[derive(Debug)]
+pub struct VerifiedPage {
+    /// What was signed.
+    pub statement: PageStatement,
+    /// What each item says; with the discover document that an upsert begins with.
+    pub items: Vec<(PageItem, Option<DiscoverView>)>,
+    /// The tree that the signed root stands for, to prove single items from.
+    pub tree: MerkleLog,
+}
+
 /// Checks a whole page: signature, addressee, numbers, root, and that each item is the sender's own and consistent.
 ///
 /// # Errors
@@ -422,7 +431,7 @@ pub fn verify_page(
     federation: Hex32,
     from: MemberId,
     to: MemberId,
-) -> Result<(PageStatement, Vec<PageItem>), RefusedPage> {
+) -> Result<VerifiedPage, RefusedPage> {
     if envelope.payload_type != PAGE_TYPE {
         return Err(RefusedPage::PayloadType(envelope.payload_type.clone()));
     }
@@ -435,25 +444,31 @@ pub fn verify_page(
     same("from", statement.from.to_string(), from.to_string())?;
     same("to", statement.to.to_string(), to.to_string())?;
     same("count", statement.count.to_string(), items.len().to_string())?;
-    if merkle::root_of(items.iter().map(SealedItem::leaf)) != statement.root {
+    let mut tree = MerkleLog::default();
+    items.iter().for_each(|item| tree.append(item.leaf()));
+    if tree.root() != statement.root {
         return Err(RefusedPage::Root);
     }
     let mut read = Vec::with_capacity(items.len());
     for (sealed, number) in items.iter().zip(statement.first_number..) {
         let item: PageItem = canonical::from_slice(&sealed.bytes)?;
-        same("number", item.number.to_string(), number.to_string())?;
+        if item.number != number {
+            same("number", item.number.to_string(), number.to_string())?;
+        }
         if item.record.originator() != from {
             return Err(RefusedPage::ForeignRecord { number, record: item.record });
         }
-        if let Change::Upsert(documents) = &item.change {
-            check_documents(number, item.record, documents)?;
-        }
-        read.push(item);
+        let discover = match &item.change {
+            Change::Upsert(documents) => Some(check_documents(number, item.record, documents)?),
+            Change::Retract => None,
+        };
+        read.push((item, discover));
     }
-    Ok((statement, read))
+    Ok(VerifiedPage { statement, items: read, tree })
 }
 
-fn check_documents(number: u64, record: RecordId, documents: &[ItemDocument]) -> Result<(), RefusedPage> {
+/// Checks the documents of an upsert against each other; returns the first of them.
+fn check_documents(number: u64, record: RecordId, documents: &[ItemDocument]) -> Result<DiscoverView, RefusedPage> {
     let refuse = |problem| Err(RefusedPage::Documents { number, problem });
     let Some((first, rest)) = documents.split_first() else {
         return refuse("no document");
@@ -502,7 +517,7 @@ fn check_documents(number: u64, record: RecordId, documents: &[ItemDocument]) ->
         }
         last = view;
     }
-    Ok(())
+    Ok(discover)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
--- The national store, on SQLite and PostgreSQL: BYTES is BLOB there and BYTEA here. Times are microseconds since the Unix epoch.
+-- The national store, on SQLite and PostgreSQL: BYTES is BLOB there and BYTEA here, and CLUSTERED lies in the order of its key
+-- there. Times are microseconds since the Unix epoch.
 -- What is sealed is written so: it opens with `seal_key`, which is wrapped by the store's key outside the database.
 
 CREATE TABLE store_identity (
@@ -24,8 +25,8 @@ CREATE TABLE marking (
 
 -- Records of this member. What partners sent is in `copy`.
 CREATE TABLE record (
-    id         TEXT PRIMARY KEY,
-    position   BIGINT NOT NULL UNIQUE,
+    position   ROWID PRIMARY KEY,
+    id         TEXT NOT NULL UNIQUE,
     kind       TEXT NOT NULL,
     state      TEXT NOT NULL CHECK (state IN ('draft', 'shared', 'tabled', 'withdrawn')),
     version    TEXT NOT NULL,
@@ -66,7 +67,7 @@ CREATE TABLE record_link (
     record TEXT NOT NULL REFERENCES record (id),
     target TEXT NOT NULL,
     PRIMARY KEY (record, target)
-);
+) CLUSTERED;
 
 CREATE INDEX record_link_by_target ON record_link (target);
 
@@ -80,7 +81,7 @@ CREATE TABLE record_share (
     -- Sealed: what it was released onward for.
     purpose  BYTES,
     PRIMARY KEY (record, party)
-);
+) CLUSTERED;
 
 CREATE INDEX record_share_by_party ON record_share (party, record);
 
@@ -95,12 +96,9 @@ CREATE TABLE outbox_party (
 CREATE TABLE outbox_queue (
     party    TEXT NOT NULL REFERENCES outbox_party (party),
     record   TEXT NOT NULL,
-    position BIGINT NOT NULL,
     ticket   BIGINT NOT NULL,
     PRIMARY KEY (party, record)
-);
-
-CREATE INDEX outbox_queue_by_position ON outbox_queue (party, position);
+) CLUSTERED;
 
 -- Everything that got a number. A retraction has neither version nor level. Rows stay: a recall must reach everybody who ever
 -- received the record.
@@ -119,7 +117,7 @@ CREATE TABLE outbox_item (
     at      BIGINT NOT NULL,
     PRIMARY KEY (party, number),
     CHECK ((version IS NULL) = (level IS NULL))
-);
+) CLUSTERED;
 
 CREATE INDEX outbox_item_by_record ON outbox_item (record, party, number);
 CREATE INDEX outbox_item_by_end ON outbox_item (ends_at) WHERE ends_at IS NOT NULL;
@@ -151,8 +149,8 @@ CREATE TABLE copy_page (
 );
 
 CREATE TABLE copy (
-    record     TEXT PRIMARY KEY,
-    position   BIGINT NOT NULL UNIQUE,
+    position   ROWID PRIMARY KEY,
+    record     TEXT NOT NULL UNIQUE,
     kind       TEXT NOT NULL,
     origin     TEXT NOT NULL,
     page       BIGINT NOT NULL,
@@ -167,7 +165,7 @@ CREATE TABLE copy (
     FOREIGN KEY (origin, page) REFERENCES copy_page (origin, first_number)
 );
 
-CREATE INDEX copy_by_page ON copy (origin, page);
+CREATE INDEX copy_by_page ON copy (origin, page, retained);
 CREATE INDEX copy_by_kind ON copy (kind, position);
 
 -- Recalls that this member made: the record of the recall itself, whom it must reach, and what they answered.
@@ -289,7 +287,7 @@ CREATE TABLE access_touched (
     resource TEXT NOT NULL,
     n        BIGINT NOT NULL REFERENCES access_leaf (n),
     PRIMARY KEY (resource, n)
-);
+) CLUSTERED;
 
 CREATE INDEX access_touched_by_leaf ON access_touched (n);
 

@@ -20,6 +20,15 @@ pub(crate) use crate::sql::{Connection, Dialect};
 pub(crate) type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
 
 const READERS: u32 = 4;
+/// What SQLite keeps of the file in memory, where it writes: in KiB, negative as SQLite has it. Reading a record's neighbours in the
+/// indices over and over again is most of what an exchange costs otherwise.
+const WRITER_CACHE: &str = "-32768";
+/// The same, for each reader; any write makes it look at the file anew.
+const READER_CACHE: &str = "-4096";
+/// Rows that are read ahead of whoever takes them.
+const ROW_BUFFER: usize = 1_024;
+/// SQLite moves its write-ahead log into the file after so many pages of 4 KiB.
+const CHECKPOINT_PAGES: &str = "4000";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -47,9 +56,13 @@ impl Database {
             .busy_timeout(BUSY_TIMEOUT)
             // What is deleted is overwritten: a destroyed key must not stay on a free page.
             .pragma("secure_delete", "ON")
+            // As many rows as a page has items, without the two threads waiting for each other.
+            .row_buffer_size(ROW_BUFFER)
             .disable_statement_logging();
         // Acknowledged means durable: FULL syncs the WAL at each commit.
         let writing = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+        let writing = writing.pragma("cache_size", WRITER_CACHE).pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
+        let options = options.pragma("cache_size", READER_CACHE);
         let writer = bounded(PoolOptions::new(), 1).connect_with(writing).await?;
         let reader = bounded(PoolOptions::new(), READERS).connect_lazy_with(options.read_only(true));
         Ok(Self::new(Pools::Sqlite { writer, reader }))
@@ -113,6 +126,19 @@ impl Database {
                     tokio::spawn(async move { reader.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await });
                 Ok(begun.await.map_err(|_| StoreError::Interrupted)??.into())
             }
+        }
+    }
+
+    /// Reads between two writes, on the connection that writes: what is there is still in its cache.
+    pub(crate) async fn read_between<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: for<'c> FnOnce(&'c mut Connection) -> Work<'c, T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        match self.dialect() {
+            Dialect::Sqlite => self.write(work).await,
+            Dialect::Postgres => work(&mut self.read().await?).await,
         }
     }
 

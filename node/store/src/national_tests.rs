@@ -79,7 +79,7 @@ async fn what_was_acknowledged_outlives_a_crash() {
     let after = open_copy(&folder, member("FR"), FEDERATION).await.unwrap();
     let found = after.records().get(record("FR", 1)).await.unwrap();
     assert_eq!(found, store.records().get(record("FR", 1)).await.unwrap());
-    assert_eq!(after.outbox().pending(member("DE"), 10).await.unwrap().len(), 1);
+    assert_eq!(after.outbox().pending(member("DE"), None, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -125,12 +125,12 @@ async fn policies_keep_their_history_and_queue_what_they_change() {
     };
     store.records().create(draft(1)).await.unwrap();
     test.share(1, 1, &["DE"]).await;
-    let ticket = store.outbox().pending(de, 10).await.unwrap()[0].ticket;
+    let ticket = store.outbox().pending(de, None, 10).await.unwrap()[0].ticket;
     let mut watch = store.outbox().watch();
     watch.mark_unchanged();
     let first = store.policies().apply(policy(de, "permit one;", 2)).await.unwrap();
     assert!(watch.has_changed().unwrap());
-    assert_ne!(store.outbox().pending(de, 10).await.unwrap()[0].ticket, ticket, "decided before is void");
+    assert_ne!(store.outbox().pending(de, None, 10).await.unwrap()[0].ticket, ticket, "decided before is void");
     assert_eq!(store.policies().apply(policy(de, "permit one;", 3)).await.unwrap(), first, "no new version");
     store.policies().apply(policy(member("CA"), "forbid;", 4)).await.unwrap();
     let second = store.policies().apply(policy(de, "permit two;", 5)).await.unwrap();

@@ -43,8 +43,7 @@ impl Outbox {
         self.database.watch_queued()
     }
 
-    /// Queues one record for one party. A pair that waits already keeps its place, and a decision on it that is under way
-    /// becomes void.
+    /// Queues one record for one party. A decision on it that is under way becomes void.
     ///
     /// # Errors
     /// The database failed.
@@ -58,14 +57,7 @@ impl Outbox {
     /// The database failed.
     pub async fn requeue_party(&self, party: MemberId, records: Vec<RecordId>) -> Result<(), StoreError> {
         self.database
-            .write(move |connection| {
-                Box::pin(async move {
-                    for record in records {
-                        queue::enqueue(connection, party, record).await?;
-                    }
-                    Ok::<_, StoreError>(())
-                })
-            })
+            .write(move |connection| Box::pin(async move { queue::enqueue_all(connection, party, records).await }))
             .await?;
         self.database.notify_queued();
         Ok(())
@@ -108,12 +100,23 @@ impl Outbox {
         columns::instant_if_any(&row, "next")
     }
 
-    /// What waits for a decision for a party, in the order queued.
+    /// What waits for a decision for a party, by the order of ids, from the one after `after` on: whoever goes on from the last one,
+    /// and round again, comes to each in its turn, and finds what belongs to it side by side in every index.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn pending(&self, party: MemberId, limit: usize) -> Result<Vec<Candidate>, StoreError> {
-        candidates::pending(&mut self.database.read().await?, &self.markings, &self.sealer, party, limit).await
+    pub async fn pending(
+        &self,
+        party: MemberId,
+        after: Option<RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let (markings, sealer) = (self.markings.clone(), self.sealer.clone());
+        self.database
+            .read_between(move |connection| {
+                Box::pin(async move { candidates::pending(connection, &markings, &sealer, party, after, limit).await })
+            })
+            .await
     }
 
     /// What a decision on records and a party would look at, whether or not they wait; records that are not this member's are left
@@ -152,7 +155,12 @@ impl Outbox {
     /// # Errors
     /// The database failed.
     pub async fn views(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Views>, StoreError> {
-        rows::current_views(&mut self.database.read().await?, &self.sealer, records).await
+        let (sealer, records) = (self.sealer.clone(), records.to_vec());
+        self.database
+            .read_between(move |connection| {
+                Box::pin(async move { rows::current_views(connection, &sealer, &records).await })
+            })
+            .await
     }
 
     /// Carries out decisions in one transaction: takes the records off the queue and numbers what the party is to be told.

@@ -1,6 +1,8 @@
 //! Records from one process to another over mutual TLS, with everything on: a decision for each record, an access record before each
 //! page, signatures checked, receiver durable, receipts.
 
+mod bare;
+
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -19,6 +21,8 @@ use crate::stock::Stock;
 
 /// How long a federation may take to start, and an exchange to go on.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// About what an item has beside the record's own text.
+const ITEM_OVERHEAD_BYTES: usize = 900;
 const READS: &str = r#"@id("reads") permit (principal, action, resource) when { resource.tier <= 4 };"#;
 
 /// What the benchmark takes.
@@ -53,7 +57,9 @@ pub(super) async fn run(options: &ExchangeOptions) -> Result<Vec<Row>, Problem> 
     }
     let row = measure(&federation, records).await?;
     federation.shut_down(Duration::from_secs(20)).await;
-    Ok(vec![row])
+    // An item holds the documents of a record and what proves them.
+    let bare = bare::measure(&federation, records, bytes + ITEM_OVERHEAD_BYTES).await?;
+    Ok(vec![row, bare])
 }
 
 async fn measure(federation: &Federation, records: usize) -> Result<Row, Problem> {
@@ -80,7 +86,7 @@ async fn measure(federation: &Federation, records: usize) -> Result<Row, Problem
             )
             .into());
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let (had, from, cpu_before) = first.ok_or("nothing came")?;
     let (moved, seconds) = (records as u64 - had, from.elapsed().as_secs_f64());

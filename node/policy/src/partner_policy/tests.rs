@@ -23,7 +23,14 @@ fn ids(policy: &PartnerPolicy) -> Vec<&str> {
 #[test]
 fn the_example_is_clean() {
     let policy = PartnerPolicy::parse(de(), EXAMPLE).unwrap();
-    assert_eq!(ids(&policy), ["de-proposals", "de-sources-when-usable-in-court", "de-no-tiger"]);
+    let expected = [
+        "de-proposals",
+        "de-sources-when-usable-in-court",
+        "de-no-tiger",
+        "de-answers-to-its-records",
+        "de-incidents-for-the-inquiry",
+    ];
+    assert_eq!(ids(&policy), expected);
     assert_eq!(policy.warnings(), []);
     assert_eq!(policy.text(), EXAMPLE);
     assert_eq!(policy.sha256(), comity_core::sha256(EXAMPLE.as_bytes()));

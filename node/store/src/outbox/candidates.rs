@@ -40,12 +40,13 @@ impl Markings {
     }
 }
 
-/// What waits for a party, in the order queued.
+/// What waits for a party, by the order of ids.
 pub(super) async fn pending(
     connection: &mut Connection,
     markings: &Markings,
     sealer: &Sealer,
     party: MemberId,
+    after: Option<RecordId>,
     limit: usize,
 ) -> Result<Vec<Candidate>, StoreError> {
     let rows = query(
@@ -54,9 +55,10 @@ pub(super) async fn pending(
              (SELECT COUNT(*) FROM record_link l WHERE l.record = r.id) AS links
          FROM outbox_queue q JOIN record r ON r.id = q.record
          LEFT JOIN record_share s ON s.record = q.record AND s.party = q.party
-         WHERE q.party = $1 ORDER BY q.position LIMIT $2",
+         WHERE q.party = $1 AND q.record > $2 ORDER BY q.record LIMIT $3",
     )
     .bind(party.as_str())
+    .bind(after.map(|record| record.to_string()).unwrap_or_default())
     .bind(sql_limit(limit))
     .fetch_all(&mut *connection)
     .await?;

@@ -7,21 +7,36 @@ use comity_core::{MemberId, RecordId, Timestamp};
 use crate::columns;
 use crate::database::Connection;
 use crate::error::StoreError;
-use crate::sql::query;
+use crate::sql::{insert_rows, query, select_in};
 
 pub(crate) async fn enqueue(connection: &mut Connection, party: MemberId, record: RecordId) -> Result<(), StoreError> {
+    enqueue_all(connection, party, [record]).await
+}
+
+/// Queues records for a party.
+pub(crate) async fn enqueue_all(
+    connection: &mut Connection,
+    party: MemberId,
+    records: impl IntoIterator<Item = RecordId>,
+) -> Result<(), StoreError> {
+    let records: BTreeSet<RecordId> = records.into_iter().collect();
+    if records.is_empty() {
+        return Ok(());
+    }
     // INVARIANT: a ticket is never given twice to one party, so that a decision made before cannot pass for one made after.
-    let ticket = tickets(connection, party, 1).await? + 1;
-    query(
-        "INSERT INTO outbox_queue (party, record, position, ticket) VALUES ($1, $2, $3, $3)
-         ON CONFLICT (party, record) DO UPDATE SET ticket = excluded.ticket",
+    let count = i64::try_from(records.len()).unwrap_or(i64::MAX);
+    let first = tickets(connection, party, count).await? + 1;
+    let rows = records
+        .into_iter()
+        .zip(first..)
+        .map(|(record, ticket)| [party.as_str().into(), record.to_string().into(), ticket.into()]);
+    insert_rows(
+        connection,
+        "INSERT INTO outbox_queue (party, record, ticket)",
+        " ON CONFLICT (party, record) DO UPDATE SET ticket = excluded.ticket",
+        rows.collect(),
     )
-    .bind(party.as_str())
-    .bind(record.to_string())
-    .bind(ticket)
-    .execute(connection)
-    .await?;
-    Ok(())
+    .await
 }
 
 /// Draws so many tickets; returns the one before the first.
@@ -62,8 +77,8 @@ pub(crate) async fn enqueue_everything(connection: &mut Connection, party: Membe
     .await?;
     let base = tickets(connection, party, row.get("most")?).await?;
     query(
-        "INSERT INTO outbox_queue (party, record, position, ticket)
-         SELECT $1, f.record, $2 + ROW_NUMBER() OVER (ORDER BY f.record), $2 + ROW_NUMBER() OVER (ORDER BY f.record)
+        "INSERT INTO outbox_queue (party, record, ticket)
+         SELECT $1, f.record, $2 + ROW_NUMBER() OVER (ORDER BY f.record)
          FROM (SELECT record FROM record_share WHERE party = $1
                UNION SELECT record FROM outbox_item WHERE party = $1) f
          WHERE 1 = 1
@@ -88,24 +103,26 @@ pub(super) async fn catch_up(connection: &mut Connection, party: MemberId, numbe
     Ok(())
 }
 
-/// The records of this member that point to one, as far as they concern a party: what they show of it may be another thing now.
+/// The records of this member that point to these, as far as they concern a party: what they show of them may be another thing now.
 pub(super) async fn enqueue_pointing_to(
     connection: &mut Connection,
     party: MemberId,
-    target: RecordId,
+    targets: &[RecordId],
 ) -> Result<(), StoreError> {
-    let rows = query(
-        "SELECT l.record FROM record_link l JOIN record_share s ON s.record = l.record AND s.party = $2
-         WHERE l.target = $1 ORDER BY l.record",
+    let keys: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    let rows = select_in(
+        connection,
+        "SELECT record FROM record_link WHERE EXISTS
+             (SELECT 1 FROM record_share s WHERE s.record = record_link.record AND s.party = $1) AND target IN ",
+        Some(party.as_str().into()),
+        &keys,
+        "",
     )
-    .bind(target.to_string())
-    .bind(party.as_str())
-    .fetch_all(&mut *connection)
     .await?;
-    for row in &rows {
-        enqueue(connection, party, columns::parsed(row, "record")?).await?;
-    }
-    Ok(())
+    // One that points to several is queued once.
+    let pointing: BTreeSet<RecordId> =
+        rows.iter().map(|row| columns::parsed(row, "record")).collect::<Result<_, _>>()?;
+    enqueue_all(connection, party, pointing).await
 }
 
 /// Queues what was released until an instant that has come. Returns how many.

@@ -72,9 +72,7 @@ pub(super) async fn release(
             .execute(&mut *connection)
             .await?;
     }
-    for record in shifted {
-        queue::enqueue_pointing_to(connection, party, record).await?;
-    }
+    queue::enqueue_pointing_to(connection, party, &shifted).await?;
     Ok(released)
 }
 
@@ -114,13 +112,15 @@ async fn held(
     decisions: &[Decided],
 ) -> Result<BTreeMap<RecordId, Holds>, StoreError> {
     let keys: Vec<String> = decisions.iter().map(|decided| decided.record.to_string()).collect();
+    // By the records, not by all that the party ever had: an expression keeps both databases from looking there.
     let rows = select_in(
         connection,
-        "SELECT i.record, i.version, i.level, i.shown, i.unsure FROM outbox_item i JOIN
-             (SELECT MAX(number) AS number FROM outbox_item WHERE party = $1 AND record IN ",
+        "SELECT i.record, i.version, i.level, i.shown, i.unsure FROM outbox_item i WHERE i.party || '' = $1 AND NOT EXISTS
+             (SELECT 1 FROM outbox_item l WHERE l.record = i.record AND l.party = i.party AND l.number > i.number)
+         AND i.record IN ",
         Some(party.as_str().into()),
         &keys,
-        " GROUP BY record) last ON last.number = i.number WHERE i.party = $1",
+        "",
     )
     .await?;
     let read = |row: &Row| {

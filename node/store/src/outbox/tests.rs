@@ -9,7 +9,7 @@ mod model;
 
 /// Takes everything queued for DE and decides it all alike.
 async fn pull(outbox: &Outbox, version: VersionId, level: Option<Action>) -> Vec<Numbered> {
-    let queued = outbox.pending(member("DE"), 100).await.unwrap();
+    let queued = outbox.pending(member("DE"), None, 100).await.unwrap();
     let telling = level.map(|level| Telling { level, shown: None, until: None });
     let decided = queued.iter().map(|q| Decided { record: q.record, ticket: q.ticket, version, telling }).collect();
     outbox.release(member("DE"), decided, at(1)).await.unwrap()
@@ -46,13 +46,13 @@ async fn a_decision_that_was_overtaken_does_not_stand() {
     let test = TestStore::with_drafts(3).await;
     let (outbox, de, id) = (test.store.outbox(), member("DE"), record("FR", 1));
     outbox.enqueue(de, id).await.unwrap();
-    let ticket = outbox.pending(de, 10).await.unwrap()[0].ticket;
+    let ticket = outbox.pending(de, None, 10).await.unwrap()[0].ticket;
     // The proposal is withdrawn between the decision and the release.
     outbox.enqueue(de, id).await.unwrap();
     let telling = Some(Telling { level: Action::Read, shown: None, until: None });
     let decided = Decided { record: id, ticket, version: version(1), telling };
     assert_eq!(outbox.release(de, vec![decided.clone()], at(1)).await.unwrap(), []);
-    assert_eq!(outbox.pending(de, 10).await.unwrap().len(), 1, "it waits for a fresh decision");
+    assert_eq!(outbox.pending(de, None, 10).await.unwrap().len(), 1, "it waits for a fresh decision");
     assert_eq!(pull(outbox, version(1), None).await, []);
     // An empty queue does not make old tickets good again.
     outbox.enqueue(de, id).await.unwrap();
@@ -60,13 +60,18 @@ async fn a_decision_that_was_overtaken_does_not_stand() {
 }
 
 #[tokio::test]
-async fn the_queue_keeps_its_order() {
+async fn the_queue_goes_round() {
     let test = TestStore::with_drafts(3).await;
     let (outbox, de) = (test.store.outbox(), member("DE"));
     outbox.requeue_party(de, vec![record("FR", 3), record("FR", 1), record("FR", 2)]).await.unwrap();
     outbox.enqueue(de, record("FR", 3)).await.unwrap();
-    let queued: Vec<RecordId> = outbox.pending(de, 2).await.unwrap().iter().map(|q| q.record).collect();
-    assert_eq!(queued, [record("FR", 3), record("FR", 1)]);
+    let queued = async |after, limit| -> Vec<RecordId> {
+        outbox.pending(de, after, limit).await.unwrap().iter().map(|q| q.record).collect()
+    };
+    assert_eq!(queued(None, 2).await, [record("FR", 1), record("FR", 2)]);
+    assert_eq!(queued(Some(record("FR", 1)), 1).await, [record("FR", 2)]);
+    assert_eq!(queued(Some(record("FR", 2)), 2).await, [record("FR", 3)]);
+    assert!(queued(Some(record("FR", 3)), 2).await.is_empty());
     assert_eq!(outbox.lag(de).await.unwrap(), Lag { queued: 3, last_number: 0, receipted: 0, receipt_at: None });
 }
 
@@ -88,7 +93,7 @@ async fn what_is_sent_again_may_become_a_retraction_under_its_number() {
     assert_eq!(outbox.rewrite_as_retraction(de, 2).await.unwrap(), rewritten);
     assert_eq!(outbox.released_after(de, 1, 1).await.unwrap(), [rewritten]);
     // Whether DE stored number 2 as it was is not known: it is told again, whatever is decided now.
-    assert_eq!(outbox.pending(de, 10).await.unwrap().iter().map(|q| q.record).collect::<Vec<_>>(), [second]);
+    assert_eq!(outbox.pending(de, None, 10).await.unwrap().iter().map(|q| q.record).collect::<Vec<_>>(), [second]);
     let told = pull(outbox, version(1), Some(Action::Read)).await;
     assert_eq!(told.iter().map(|n| n.number).collect::<Vec<_>>(), [4]);
     let unknown = outbox.rewrite_as_retraction(de, 9).await;
@@ -116,7 +121,7 @@ async fn what_ends_is_decided_again_when_its_time_has_come() {
     let test = TestStore::with_drafts(2).await;
     let (outbox, de) = (test.store.outbox(), member("DE"));
     outbox.requeue_party(de, vec![record("FR", 1), record("FR", 2)]).await.unwrap();
-    let queued = outbox.pending(de, 10).await.unwrap();
+    let queued = outbox.pending(de, None, 10).await.unwrap();
     let until = |n| (n == 1).then(|| at(50));
     let decided = queued.iter().zip(1..).map(|(q, n)| Decided {
         record: q.record,
@@ -128,7 +133,10 @@ async fn what_ends_is_decided_again_when_its_time_has_come() {
     assert_eq!(outbox.next_end().await.unwrap(), Some(at(50)));
     assert_eq!(outbox.requeue_ended(at(49)).await.unwrap(), 0);
     assert_eq!(outbox.requeue_ended(at(50)).await.unwrap(), 1);
-    assert_eq!(outbox.pending(de, 10).await.unwrap().iter().map(|q| q.record).collect::<Vec<_>>(), [record("FR", 1)]);
+    assert_eq!(
+        outbox.pending(de, None, 10).await.unwrap().iter().map(|q| q.record).collect::<Vec<_>>(),
+        [record("FR", 1)]
+    );
     assert_eq!((outbox.requeue_ended(at(51)).await.unwrap(), outbox.next_end().await.unwrap()), (0, None));
 }
 
@@ -138,7 +146,7 @@ async fn other_terms_are_told_and_equal_ones_are_not() {
     let (outbox, de, id) = (test.store.outbox(), member("DE"), record("FR", 1));
     for (shown, told) in [(None, 1), (None, 0), (Some(Hex32([1; 32])), 1), (Some(Hex32([1; 32])), 0), (None, 1)] {
         outbox.enqueue(de, id).await.unwrap();
-        let ticket = outbox.pending(de, 10).await.unwrap()[0].ticket;
+        let ticket = outbox.pending(de, None, 10).await.unwrap()[0].ticket;
         let telling = Some(Telling { level: Action::Read, shown, until: None });
         let decided = Decided { record: id, ticket, version: version(1), telling };
         assert_eq!(outbox.release(de, vec![decided], at(1)).await.unwrap().len(), told, "{shown:?}");
@@ -155,15 +163,15 @@ async fn everything_that_concerns_a_party_is_queued_in_one_step() {
     // One is held and not shared any more.
     outbox.enqueue(de, record("FR", 9)).await.unwrap();
     pull(outbox, version(1), Some(Action::Read)).await;
-    let before = outbox.pending(member("CA"), 100).await.unwrap();
+    let before = outbox.pending(member("CA"), None, 100).await.unwrap();
     assert_eq!(outbox.requeue_everything(de).await.unwrap(), 9);
-    let queued = outbox.pending(de, 100).await.unwrap();
+    let queued = outbox.pending(de, None, 100).await.unwrap();
     let tickets: BTreeSet<u64> = queued.iter().map(|q| q.ticket).collect();
     assert_eq!((queued.len(), tickets.len()), (9, 9));
     outbox.enqueue(de, record("FR", 1)).await.unwrap();
-    let again = outbox.pending(de, 100).await.unwrap();
+    let again = outbox.pending(de, None, 100).await.unwrap();
     assert!(again.iter().any(|q| !tickets.contains(&q.ticket)), "a fresh ticket is above all others");
-    assert_eq!(outbox.pending(member("CA"), 100).await.unwrap(), before);
+    assert_eq!(outbox.pending(member("CA"), None, 100).await.unwrap(), before);
     assert_eq!(outbox.concerned(de, None, 100).await.unwrap().len(), 9);
     assert_eq!(outbox.concerned(de, Some(record("FR", 7)), 100).await.unwrap(), [record("FR", 8), record("FR", 9)]);
 }
@@ -184,13 +192,16 @@ async fn what_points_to_a_record_is_decided_again_when_that_appears_or_goes() {
         at: at(2),
     };
     test.store.records().share(share).await.unwrap();
-    assert_eq!(outbox.pending(de, 10).await.unwrap()[0].links, [comity_core::document::LinkTarget::Record(target)]);
+    assert_eq!(
+        outbox.pending(de, None, 10).await.unwrap()[0].links,
+        [comity_core::document::LinkTarget::Record(target)]
+    );
     pull(outbox, version(1), Some(Action::Read)).await;
     for level in [Some(Action::Discover), None] {
         outbox.enqueue(de, target).await.unwrap();
         pull(outbox, version(1), level).await;
         assert_eq!(
-            outbox.pending(de, 10).await.unwrap().iter().map(|q| q.record).collect::<Vec<_>>(),
+            outbox.pending(de, None, 10).await.unwrap().iter().map(|q| q.record).collect::<Vec<_>>(),
             [id],
             "{level:?}"
         );
@@ -202,5 +213,5 @@ async fn what_points_to_a_record_is_decided_again_when_that_appears_or_goes() {
     pull(outbox, version(1), Some(Action::Read)).await;
     outbox.enqueue(de, target).await.unwrap();
     pull(outbox, version(1), Some(Action::Read)).await;
-    assert!(outbox.pending(de, 10).await.unwrap().is_empty());
+    assert!(outbox.pending(de, None, 10).await.unwrap().is_empty());
 }

@@ -19,7 +19,7 @@ fn recall(n: u8, about: RecordId) -> NewRecord {
 async fn released(test: &TestStore, of: u8, parties: &[&str]) {
     test.share(of, of, parties).await;
     for party in parties {
-        let queued = test.store.outbox().pending(member(party), 100).await.unwrap();
+        let queued = test.store.outbox().pending(member(party), None, 100).await.unwrap();
         let telling = Some(Telling { level: Action::Read, shown: None, until: None });
         let decided =
             queued.iter().map(|q| Decided { record: q.record, ticket: q.ticket, version: q.version, telling });
@@ -36,7 +36,7 @@ async fn a_recall_reaches_everybody_who_ever_received_it_and_nobody_else() {
     released(&test, 1, &["DE", "CA"]).await;
     // CA lost it again: it received it all the same.
     outbox.enqueue(member("CA"), id).await.unwrap();
-    let ticket = outbox.pending(member("CA"), 10).await.unwrap()[0].ticket;
+    let ticket = outbox.pending(member("CA"), None, 10).await.unwrap()[0].ticket;
     let denied = Decided { record: id, ticket, version: version(1), telling: None };
     outbox.release(member("CA"), vec![denied], at(4)).await.unwrap();
     test.share(1, 1, &["AU"]).await;
@@ -51,7 +51,7 @@ async fn a_recall_reaches_everybody_who_ever_received_it_and_nobody_else() {
     for party in ["DE", "CA", "AU"] {
         let candidates = outbox.candidates(member(party), &[id]).await.unwrap();
         assert!(candidates[0].taken_back && candidates[0].share.is_none(), "{party}");
-        assert!(outbox.pending(member(party), 10).await.unwrap().iter().any(|q| q.record == id), "{party}");
+        assert!(outbox.pending(member(party), None, 10).await.unwrap().iter().any(|q| q.record == id), "{party}");
     }
     let shared = test.store.records().mark_tabled(id, version(1), comity_core::canonical::Hex32([1; 32]), at(9)).await;
     assert!(matches!(shared, Err(RecordError::Recalled { .. })), "{shared:?}");

@@ -62,7 +62,7 @@ async fn a_stale_version_is_a_conflict_everywhere() {
     for result in stale {
         assert!(matches!(result, Err(RecordError::Conflict { current, .. }) if current == version(2)), "{result:?}");
     }
-    assert!(test.store.outbox().pending(member("DE"), 10).await.unwrap().is_empty(), "nothing half-written");
+    assert!(test.store.outbox().pending(member("DE"), None, 10).await.unwrap().is_empty(), "nothing half-written");
     let missing = records.withdraw(record("FR", 9), at(1)).await;
     assert!(matches!(missing, Err(RecordError::NotFound { .. })));
     let ordinals: Vec<u64> = records.versions(id).await.unwrap().iter().map(|v| v.ordinal).collect();
@@ -102,14 +102,14 @@ async fn a_withdrawal_reaches_everybody_who_received_it() {
     records.create(draft(1)).await.unwrap();
     records.share(shown(id, 1, &[de, ca], 2)).await.unwrap();
     let telling = Some(Telling { level: Action::Read, shown: None, until: None });
-    let queued = outbox.pending(de, 10).await.unwrap();
+    let queued = outbox.pending(de, None, 10).await.unwrap();
     let decided = Decided { record: id, ticket: queued[0].ticket, version: version(1), telling };
     outbox.release(de, vec![decided], at(3)).await.unwrap();
     assert!(!outbox.candidates(de, &[id]).await.unwrap()[0].taken_back);
 
     records.withdraw(id, at(4)).await.unwrap();
     for (party, expected) in [(de, vec![ReleasedChange::Retract]), (ca, vec![])] {
-        let queued = outbox.pending(party, 10).await.unwrap();
+        let queued = outbox.pending(party, None, 10).await.unwrap();
         assert!(queued[0].taken_back, "every decision is a refusal");
         let decided = Decided { record: id, ticket: queued[0].ticket, version: version(1), telling: None };
         let released = outbox.release(party, vec![decided], at(5)).await.unwrap();
@@ -164,11 +164,11 @@ async fn many_are_shared_all_or_none() {
     };
     for last in [(missing, version(9)), (two, version(9)), (record("CA", 2), version(2))] {
         assert!(share(vec![(one, version(1)), last]).await.is_err());
-        assert!(test.store.outbox().pending(member("DE"), 10).await.unwrap().is_empty(), "nothing half-written");
+        assert!(test.store.outbox().pending(member("DE"), None, 10).await.unwrap().is_empty(), "nothing half-written");
         assert_eq!(test.store.records().get(one).await.unwrap().unwrap().state, RecordState::Draft);
     }
     share(vec![(one, version(1)), (two, version(2))]).await.unwrap();
-    assert_eq!(test.store.outbox().pending(member("DE"), 10).await.unwrap().len(), 2);
+    assert_eq!(test.store.outbox().pending(member("DE"), None, 10).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
-use super::{Connection, Query, Row, Value};
+use super::{Connection, Dialect, Query, Row, Value};
 use crate::error::StoreError;
 
 /// Rows to a statement: few sizes, so that each is prepared once and found again. SQLite takes 32,766 parameters.
@@ -14,11 +14,12 @@ const CHUNKS: [usize; 3] = [128, 16, 1];
 pub(crate) struct Builder {
     sql: String,
     values: Vec<Value>,
+    numbered: bool,
 }
 
 impl Builder {
     pub(crate) fn new(sql: &'static str) -> Self {
-        Self { sql: sql.to_owned(), values: Vec::new() }
+        Self { sql: sql.to_owned(), values: Vec::new(), numbered: true }
     }
 
     pub(crate) fn push(&mut self, sql: &'static str) -> &mut Self {
@@ -28,8 +29,12 @@ impl Builder {
 
     pub(crate) fn push_bind(&mut self, value: impl Into<Value>) -> &mut Self {
         self.values.push(value.into());
-        // Writing to a string does not fail.
-        write!(self.sql, "${}", self.values.len()).ok();
+        if self.numbered {
+            // Writing to a string does not fail.
+            write!(self.sql, "${}", self.values.len()).ok();
+        } else {
+            self.sql.push('?');
+        }
         self
     }
 
@@ -55,9 +60,11 @@ pub(crate) async fn insert_rows<const N: usize>(
     rows: Vec<[Value; N]>,
 ) -> Result<(), StoreError> {
     let mut rows = rows.into_iter();
+    // SQLite looks through all names for each number that is bound: a thousand of them are better left without.
+    let numbered = connection.dialect() == Dialect::Postgres;
     while rows.len() > 0 {
         let size = CHUNKS.into_iter().find(|size| *size <= rows.len()).unwrap_or(1);
-        let mut builder = Builder::new(insert);
+        let mut builder = Builder { numbered, ..Builder::new(insert) };
         let mut before = " VALUES ";
         for row in rows.by_ref().take(size) {
             builder.push(before).push_list(row);
@@ -82,7 +89,7 @@ pub(crate) async fn select_in(
     while !keys.is_empty() {
         let size = CHUNKS.into_iter().find(|size| *size <= keys.len()).unwrap_or(1);
         let (now, later) = keys.split_at_checked(size).unwrap_or((keys, &[]));
-        let mut builder = Builder { sql: before.to_owned(), values: first.iter().cloned().collect() };
+        let mut builder = Builder { values: first.iter().cloned().collect(), ..Builder::new(before) };
         builder.push_list(now.iter().map(|key| key.as_str().into()));
         builder.push(after);
         found.extend(builder.build().fetch_all(connection).await?);

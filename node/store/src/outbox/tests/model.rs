@@ -103,7 +103,7 @@ impl World<'_> {
     }
 
     async fn decide(&self, party: MemberId, limit: usize) -> Vec<Decided> {
-        let queued = self.outbox.pending(party, limit).await.unwrap();
+        let queued = self.outbox.pending(party, None, limit).await.unwrap();
         let decided = queued.into_iter().map(|Candidate { record, ticket, .. }| {
             let (version, level) = self.may(party, record);
             let telling = level.map(|level| Telling { level, shown: None, until: None });
@@ -187,7 +187,7 @@ impl World<'_> {
                 let decided = self.decide(party, 100).await;
                 self.release(party, decided, true).await;
             }
-            assert!(self.outbox.pending(party, 1).await.unwrap().is_empty());
+            assert!(self.outbox.pending(party, None, 1).await.unwrap().is_empty());
             let expected: BTreeMap<_, _> = (1..=RECORDS)
                 .map(|of| record("FR", of))
                 .filter_map(|record| match self.may(party, record) {
