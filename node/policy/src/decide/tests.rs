@@ -66,8 +66,10 @@ impl Case {
 fn the_example_decides_as_it_reads() {
     let mut case = Case::new(policies(EXAMPLE));
     let allowed = case.decide(Action::Read);
-    assert_eq!(allowed, Decision { allow: true, because: vec!["de-proposals".to_owned()], until: None });
-    assert_eq!(case.decide(Action::ReadSources), Decision::deny("default-deny"));
+    // One of its policies ends: until then this holds.
+    let until = Some("2099-12-31T00:00:00Z".parse().unwrap());
+    assert_eq!(allowed, Decision { allow: true, because: vec!["de-proposals".to_owned()], until });
+    assert_eq!(case.decide(Action::ReadSources), Decision { until, ..Decision::deny("default-deny") });
     let level = case.level();
     assert_eq!((level.action, level.because), (Some(Action::Read), vec!["de-proposals".to_owned()]));
 
