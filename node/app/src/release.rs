@@ -151,23 +151,37 @@ impl Node {
         Ok(released)
     }
 
+    /// INVARIANT: how many items a page has follows from what its partner is told alone. What was refused takes the place of nothing:
+    /// rows are taken off the queue until the page is full or nothing waits any more.
     async fn release_pending(&self, party: &Party) -> Result<Vec<Released>, AppError> {
-        loop {
+        let mut released = Vec::new();
+        while released.len() < PAGE_MAX_ITEMS {
             let pending =
                 self.store.outbox().pending(party.member, PAGE_MAX_ITEMS).await.map_err(InternalError::Store)?;
             if pending.is_empty() {
-                return Ok(Vec::new());
+                break;
             }
-            let released = self.release_batch(party, pending).await?;
-            // What was refused takes no time of what is not.
-            if !released.is_empty() {
-                return Ok(released);
-            }
+            released.extend(self.release_batch(party, pending, PAGE_MAX_ITEMS - released.len()).await?);
         }
+        Ok(released)
     }
 
-    async fn release_batch(&self, party: &Party, pending: Vec<Candidate>) -> Result<Vec<Released>, AppError> {
-        let decisions = self.decide_all(party, &pending).await?;
+    /// Releases what waits, in order, until so many items are numbered.
+    async fn release_batch(
+        &self,
+        party: &Party,
+        mut pending: Vec<Candidate>,
+        room: usize,
+    ) -> Result<Vec<Released>, AppError> {
+        let mut decisions = self.decide_all(party, &pending).await?;
+        // What would not find room is left for the next page, and decided then.
+        let fits = decisions.iter().scan(0, |told, decision| {
+            *told += usize::from(decision.level.is_some());
+            (*told <= room).then_some(())
+        });
+        let fits = fits.count();
+        pending.truncate(fits);
+        decisions.truncate(fits);
         let denied = pending.iter().zip(&decisions).filter(|(_, decision)| decision.level.is_none());
         let denied: Vec<Touched> = denied
             .map(|(candidate, decision)| Touched {
@@ -187,7 +201,7 @@ impl Node {
             version: candidate.version,
             telling: decision.telling(),
         });
-        let rows = self.store.outbox().release(party.member, decided.collect(), fresh::now()).await;
+        let rows = self.store.outbox().release(party.member, decided.collect(), room, fresh::now()).await;
         let rows = rows.map_err(InternalError::Store)?;
         let mut known: BTreeMap<RecordId, (Candidate, Decision)> =
             pending.into_iter().zip(decisions).map(|(c, d)| (c.record, (c, d))).collect();

@@ -186,8 +186,8 @@ pub fn file() -> impl Strategy<Value = Vec<Rule>> {
 
 fn marking() -> impl Strategy<Value = Marking> {
     let to = prop_oneof![3 => Just(vec![0, 1, 2]), 2 => subsequence(vec![0, 1, 2], 0..=3)];
-    let rarely = || proptest::bool::weighted(0.2);
-    (0..=4_u8, to, rarely(), rarely(), select(HANDLING.to_vec()), rarely()).prop_map(
+    let sometimes = || proptest::bool::weighted(0.25);
+    (0..=4_u8, to, sometimes(), sometimes(), select(HANDLING.to_vec()), sometimes()).prop_map(
         |(tier, to, tiger, orcon, handling, wording)| Marking {
             tier,
             to: to.into_iter().collect(),
@@ -238,7 +238,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => record().prop_map(|record| Step::Recall { record }),
         3 => (pair(), 0..3_usize).prop_map(|((from, to), arrive)| Step::Cut { from, to, arrive }),
         2 => Just(Step::Wait),
-        1 => (any::<bool>(), proptest::option::weighted(0.6, 0..3_usize))
+        2 => (any::<bool>(), proptest::option::weighted(0.5, 0..3_usize))
             .prop_map(|(wording_counts, suspended)| Step::Restart { wording_counts, suspended }),
     ]
 }

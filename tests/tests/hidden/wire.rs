@@ -1,6 +1,6 @@
 //! The peer port of France's node, as another member's node hears it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use comity_core::canonical::{self, Hex32};
 use comity_core::dsse::Envelope;
@@ -25,6 +25,8 @@ use crate::support::{Field, PATIENCE};
 
 /// How long a node is listened to for what must not come.
 const SILENCE: Duration = Duration::from_millis(400);
+/// How often an idle stream says that it is.
+const BEAT_SECONDS: u64 = 10;
 const FR: &str = "FR";
 
 /// Something that was heard, without what is random or of the clock:
@@ -143,7 +145,7 @@ impl Peer {
             federation: federation.genesis.federation(),
             key: SigningKeyFile::load(&keys).unwrap().signing_key().clone(),
         };
-        let begin = std::time::Instant::now();
+        let begin = Instant::now();
         while peer.client.clone().fetch_recalls(peer.asking(0)).await.is_err() {
             assert!(begin.elapsed() < PATIENCE, "the node of France does not listen");
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -172,7 +174,7 @@ impl Peer {
         asks.send(v1::ExchangeRequest { message: Some(first) }).await.unwrap();
         let answers = self.client.clone().exchange(ReceiverStream::new(outgoing)).await?.into_inner();
         let (member, federation, key) = (self.member, self.federation, self.key.clone());
-        Ok(Exchange { asks, answers, member, federation, key, cursors: Vec::new(), last: 0 })
+        Ok(Exchange { asks, answers, member, federation, key, cursors: Vec::new(), last: 0, opened: Instant::now(), idle: false, beats: 0 })
     }
 
     pub async fn fetch_recalls(&self, after: u64) -> Said {
@@ -212,10 +214,29 @@ pub struct Exchange {
     pub cursors: Vec<Vec<u8>>,
     /// The last number that came.
     pub last: u64,
+    opened: Instant,
+    /// Whether the last that was heard is that there is nothing more.
+    idle: bool,
+    /// How often that was said once more.
+    beats: u64,
 }
 
 impl Exchange {
+    /// The next that comes. That there is still nothing more is said by the clock, so it is counted alone: no more often than the
+    /// time that has passed lets expect, whatever else happens at the node.
     async fn next(&mut self) -> Said {
+        loop {
+            let said = self.message().await;
+            if !(said.is_idle() && self.idle) {
+                self.idle = said.is_idle();
+                return said;
+            }
+            self.beats += 1;
+            assert!(self.beats <= self.opened.elapsed().as_secs() / BEAT_SECONDS + 1, "something is told by a beat");
+        }
+    }
+
+    async fn message(&mut self) -> Said {
         let next = tokio::time::timeout(PATIENCE, self.answers.message()).await.unwrap();
         let response = match next {
             Ok(Some(response)) => response,
