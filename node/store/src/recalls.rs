@@ -89,10 +89,11 @@ impl Recalls {
     /// # Errors
     /// The database failed.
     pub async fn waits_for(&self, party: MemberId) -> Result<Option<u64>, StoreError> {
-        let row = query("SELECT COALESCE(MAX(position), 0) AS last FROM recall_party WHERE party = $1 AND answer IS NULL")
-            .bind(party.as_str())
-            .fetch_one(&mut self.database.read().await?)
-            .await?;
+        let row =
+            query("SELECT COALESCE(MAX(position), 0) AS last FROM recall_party WHERE party = $1 AND answer IS NULL")
+                .bind(party.as_str())
+                .fetch_one(&mut self.database.read().await?)
+                .await?;
         Ok(Some(columns::count(&row, "last")?).filter(|last| *last > 0))
     }
 

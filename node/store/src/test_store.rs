@@ -89,7 +89,8 @@ impl TestStore {
 
     /// Evidence about a record, shared.
     pub(crate) async fn evidence_on(&self, target: RecordId, parties: &[&str]) -> RecordId {
-        let text = format!(r#"{{"title":"A tape","marking":{{"tier":"secret"}},"material":"audio","links":["{target}"]}}"#);
+        let text =
+            format!(r#"{{"title":"A tape","marking":{{"tier":"secret"}},"material":"audio","links":["{target}"]}}"#);
         let id = RecordId::new(member("FR"), RecordKind::Evidence, [1; 10]);
         let document = Document::from_json(id.kind(), text.as_bytes()).unwrap();
         self.store.records().create(NewRecord { id, document, ..draft(1) }).await.unwrap();

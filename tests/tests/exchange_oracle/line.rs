@@ -59,7 +59,11 @@ impl Line {
                         oracle.documents(record, to, made[0]),
                     );
                     assert_eq!(access.version.unwrap().to_string(), record.version, "{route}: the access record");
-                    ["read_sources", "read", "discover"].into_iter().find(|v| given.contains_key(*v)).unwrap().to_owned()
+                    ["read_sources", "read", "discover"]
+                        .into_iter()
+                        .find(|v| given.contains_key(*v))
+                        .unwrap()
+                        .to_owned()
                 }
             };
             assert_eq!(access.view.as_ref(), Some(&view), "{route}: the access record");

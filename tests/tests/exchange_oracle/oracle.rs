@@ -191,7 +191,8 @@ impl Oracle {
         let mut documents = BTreeMap::from([("discover".to_owned(), discover)]);
         if views >= 2 {
             documents.insert("read".into(), with("body", json!({ &record.kind: record.read })));
-            let named: Vec<&String> = record.links.iter().filter(|link| self.may_know(party, record.by, link, at)).collect();
+            let named: Vec<&String> =
+                record.links.iter().filter(|link| self.may_know(party, record.by, link, at)).collect();
             if !named.is_empty() {
                 documents.insert("links".into(), with("links", json!(named)));
             }

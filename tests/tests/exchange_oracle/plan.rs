@@ -27,22 +27,63 @@ pub enum End {
 /// What one member does, or what happens to a line between two.
 #[derive(Debug, Clone)]
 pub enum Step {
-    Draft { by: usize, kind: &'static str, marking: Marking, links: Vec<Index> },
-    Share { record: Index, with: Vec<usize>, end: End },
-    Revise { record: Index, marking: Marking, links: Vec<Index> },
-    Withdraw { record: Index },
-    Policy { by: usize, party: usize, rules: Vec<Rule> },
-    Opine { copy: Index },
-    Request { copy: Index, end: End },
-    Answer { request: Index, granted: bool, end: Option<End> },
-    Grant { record: Index, to: Index, end: End },
-    Recall { record: Index },
+    Draft {
+        by: usize,
+        kind: &'static str,
+        marking: Marking,
+        links: Vec<Index>,
+    },
+    Share {
+        record: Index,
+        with: Vec<usize>,
+        end: End,
+    },
+    Revise {
+        record: Index,
+        marking: Marking,
+        links: Vec<Index>,
+    },
+    Withdraw {
+        record: Index,
+    },
+    Policy {
+        by: usize,
+        party: usize,
+        rules: Vec<Rule>,
+    },
+    Opine {
+        copy: Index,
+    },
+    Request {
+        copy: Index,
+        end: End,
+    },
+    Answer {
+        request: Index,
+        granted: bool,
+        end: Option<End>,
+    },
+    Grant {
+        record: Index,
+        to: Index,
+        end: End,
+    },
+    Recall {
+        record: Index,
+    },
     /// Pages leave; the first so many arrive, and no receipt does.
-    Cut { from: usize, to: usize, arrive: usize },
+    Cut {
+        from: usize,
+        to: usize,
+        arrive: usize,
+    },
     /// Until all that ends soon has ended.
     Wait,
     /// All nodes, with another table of equivalences, and a list in which somebody is suspended or nobody is.
-    Restart { wording_counts: bool, suspended: Option<usize> },
+    Restart {
+        wording_counts: bool,
+        suspended: Option<usize>,
+    },
 }
 
 /// One policy of a file.
@@ -80,6 +121,11 @@ pub struct Written {
 }
 
 impl Rule {
+    /// Permits all that the hard rules let through.
+    pub fn everything() -> Self {
+        Self { permit: true, actions: ACTIONS.to_vec(), condition: Condition::Always, end: End::Never }
+    }
+
     /// Puts in what is known now: when `Soon` and `Far` are, and which records there are.
     pub fn written(&self, ends: impl Fn(End) -> Option<i64>, records: &[String]) -> Written {
         let record = match &self.condition {
@@ -175,13 +221,16 @@ fn rule() -> impl Strategy<Value = Rule> {
         2 => subsequence(ACTIONS.to_vec(), 1..=3),
     ];
     let end = prop_oneof![8 => Just(End::Never), 2 => Just(End::Soon), 1 => Just(End::Far)];
-    (proptest::bool::weighted(0.8), actions, condition, end)
-        .prop_map(|(permit, actions, condition, end)| Rule { permit, actions, condition, end })
+    (proptest::bool::weighted(0.8), actions, condition, end).prop_map(|(permit, actions, condition, end)| Rule {
+        permit,
+        actions,
+        condition,
+        end,
+    })
 }
 
 pub fn file() -> impl Strategy<Value = Vec<Rule>> {
-    let all = Rule { permit: true, actions: ACTIONS.to_vec(), condition: Condition::Always, end: End::Never };
-    prop_oneof![3 => proptest::collection::vec(rule(), 0..4), 2 => Just(vec![all])]
+    prop_oneof![3 => proptest::collection::vec(rule(), 0..4), 2 => Just(vec![Rule::everything()])]
 }
 
 fn marking() -> impl Strategy<Value = Marking> {
@@ -253,8 +302,8 @@ pub struct Case {
 
 pub fn case() -> impl Strategy<Value = Case> {
     let pairs = [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)];
-    let policies = proptest::collection::vec(file(), pairs.len())
-        .prop_map(move |files| pairs.into_iter().zip(files).collect());
+    let policies =
+        proptest::collection::vec(file(), pairs.len()).prop_map(move |files| pairs.into_iter().zip(files).collect());
     let begin = (proptest::collection::vec(draft(), 2..5), proptest::collection::vec(share(), 1..4))
         .prop_map(|(drafts, shares)| [drafts, shares].concat());
     let rounds = proptest::collection::vec(proptest::collection::vec(step(), 1..4), 4..10);

@@ -231,7 +231,8 @@ impl Play {
         let document = written(&record.kind, self.serial, &marking, &links);
         let room = self.room(record.by);
         let (before, bytes) = (record.version.parse().unwrap(), document.whole.to_string());
-        let row = room.node().update_record(&room.operator, id(&record.id), before, bytes.as_bytes()).await.unwrap().row;
+        let row =
+            room.node().update_record(&room.operator, id(&record.id), before, bytes.as_bytes()).await.unwrap().row;
         let known = self.oracle.record_mut(&record.id);
         // What two people decided to show was the version that they looked at.
         known.shares.clear();
@@ -275,7 +276,8 @@ impl Play {
         let Some((by, about, copy)) = self.copy(copy, &["proposal"]) else { return };
         let room = self.room(by);
         let text = "On what does it rest?";
-        let asked = room.node().ask_opinion(&room.operator, id(&about), Stance::Question, Some(text.into())).await.unwrap();
+        let asked =
+            room.node().ask_opinion(&room.operator, id(&about), Stance::Question, Some(text.into())).await.unwrap();
         room.approve(&asked.approval.id).await;
         let marking = copy.marking.answering(Oracle::owner(&about));
         let read = json!({ "marking": marking.json(), "about": about, "stance": "question", "text": text });
@@ -376,7 +378,9 @@ impl Play {
             return;
         }
         let asked = match asked {
-            Err(AppError::Precondition { reason: "NOT_RELEASABLE", .. }) if granted && (before == 0 || after == 0) => return,
+            Err(AppError::Precondition { reason: "NOT_RELEASABLE", .. }) if granted && (before == 0 || after == 0) => {
+                return;
+            }
             asked => asked.unwrap(),
         };
         assert!(!granted || before > 0 || after > 0, "{about} could not go to {}", MEMBERS[to]);
@@ -604,7 +608,8 @@ impl Play {
             let room = self.room(Oracle::owner(record));
             let view = room.node().recall_status(&room.operator, id(record)).await.unwrap();
             let asked: BTreeSet<MemberId> = view.recall.parties.iter().map(|party| party.party).collect();
-            let went: BTreeSet<MemberId> = self.oracle.record(record).went_to.iter().map(|party| code(*party)).collect();
+            let went: BTreeSet<MemberId> =
+                self.oracle.record(record).went_to.iter().map(|party| code(*party)).collect();
             assert_eq!(asked, went, "from whom {record} is recalled");
             for party in &view.recall.parties {
                 assert_eq!(party.answer, Some(Answer::Destroyed), "{record} at {}", party.party);
@@ -612,4 +617,3 @@ impl Play {
         }
     }
 }
-

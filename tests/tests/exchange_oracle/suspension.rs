@@ -35,8 +35,7 @@ pub fn list_without(federation: &Federation, genesis: &Arc<Genesis>, target: Mem
         commitments: Vec::new(),
     });
     let ballot = Hex32(comity_core::sha256(&tabling.to_payload()));
-    let mut submissions =
-        vec![Submission { envelope: sign(&tabling, others[0]), public_text: Some(text.clone()) }];
+    let mut submissions = vec![Submission { envelope: sign(&tabling, others[0]), public_text: Some(text.clone()) }];
     for (n, member) in (1..).zip(&others) {
         let (federation, command_id) = named(n);
         let choice = Choice::Yes;

@@ -31,11 +31,14 @@ const FR: &str = "FR";
 
 /// Something that was heard, without what is random or of the clock:
 ///
-/// - an item's salt, 32 fresh random bytes that make its hash tell nothing;
-/// - in a page's statement the root, which is over those salts, and the instant; in a recall's the recall's id, 80 fresh random bits,
-///   and the instant: an instant's text is as long as its fraction of a second is, so lengths are counted without it;
-/// - signatures, which are over these;
-/// - of an error's metadata the date and the call's own id.
+/// - an item's salt: 32 fresh random bytes, so that its hash tells nothing;
+/// - in a page's statement the root, which is over those salts, and the instant; in a recall's the recall's id, which is 80 fresh
+///   random bits, and the instant;
+/// - signatures, which are over these; and since an instant's text is as long as its fraction of a second happens to be, a signed
+///   envelope counts as long as what it states without them;
+/// - the values of an error's metadata, of which one is the date.
+///
+/// Everything else is compared, and a message's length is that of the gRPC message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
     Page { length: usize, statement: Value, items: Vec<String>, cursor: Vec<u8> },
@@ -73,12 +76,13 @@ impl Said {
 
     pub fn refused(status: Option<Status>) -> Self {
         let status = status.unwrap();
-        let mut metadata: Vec<String> = status.metadata().clone().into_headers().keys().map(ToString::to_string).collect();
+        let mut metadata: Vec<String> =
+            status.metadata().clone().into_headers().keys().map(ToString::to_string).collect();
         metadata.sort();
         Self::Refused {
             code: status.code() as i32,
             message: status.message().to_owned(),
-            details: without_request_id(status.details()),
+            details: status.details().to_vec(),
             metadata,
         }
     }
@@ -86,17 +90,15 @@ impl Said {
     fn of(response: v1::ExchangeResponse) -> Self {
         let length = response.encoded_len();
         match response.message.unwrap() {
-            Answer::Notice(notice) => {
-                Self::Notice { length, up_to_date: notice.up_to_date, recalls: notice.recalls }
-            }
+            Answer::Notice(notice) => Self::Notice { length, up_to_date: notice.up_to_date, recalls: notice.recalls },
             Answer::Page(page) => {
-                let (statement, clock) = statement(&page.envelope, &["root", "released_at"]);
+                let (statement, beyond) = statement(&page.envelope, &["root", "released_at"]);
                 let item = |item: v1::SealedItem| {
                     assert_eq!(item.salt.len(), 32);
                     String::from_utf8(item.item).unwrap()
                 };
                 Self::Page {
-                    length: length - clock,
+                    length: length - beyond,
                     statement,
                     items: page.items.into_iter().map(item).collect(),
                     cursor: page.next_cursor,
@@ -106,21 +108,15 @@ impl Said {
     }
 }
 
-/// What an envelope states without some fields, and how many bytes of the envelope are of the clock's making.
+/// What an envelope states without some fields, and how many bytes of the envelope go beyond that.
 fn statement(envelope: &[u8], random: &[&str]) -> (Value, usize) {
     let parsed = Envelope::from_bytes(envelope).unwrap();
     let mut statement: Value = canonical::from_slice(&parsed.payload).unwrap();
     for field in random {
         statement[*field] = Value::Null;
     }
-    // In base64 the fraction of a second shifts the rest: what is left is the length of the whole with a text of one length.
     let plain = serde_json::to_vec(&statement).unwrap().len();
     (statement, envelope.len() - plain)
-}
-
-/// An error's details name the call for the node's own log.
-fn without_request_id(details: &[u8]) -> Vec<u8> {
-    details.to_vec()
 }
 
 /// Another member's node.
@@ -158,7 +154,8 @@ impl Peer {
     }
 
     pub async fn open(&self, cursor: &[u8]) -> Result<Exchange, Status> {
-        self.begin(Ask::Open(v1::ExchangeOpen { federation: self.federation.0.to_vec(), cursor: cursor.to_vec() })).await
+        self.begin(Ask::Open(v1::ExchangeOpen { federation: self.federation.0.to_vec(), cursor: cursor.to_vec() }))
+            .await
     }
 
     pub async fn open_in(&self, federation: [u8; 32]) -> Result<Exchange, Status> {
@@ -174,7 +171,18 @@ impl Peer {
         asks.send(v1::ExchangeRequest { message: Some(first) }).await.unwrap();
         let answers = self.client.clone().exchange(ReceiverStream::new(outgoing)).await?.into_inner();
         let (member, federation, key) = (self.member, self.federation, self.key.clone());
-        Ok(Exchange { asks, answers, member, federation, key, cursors: Vec::new(), last: 0, opened: Instant::now(), idle: false, beats: 0 })
+        Ok(Exchange {
+            asks,
+            answers,
+            member,
+            federation,
+            key,
+            cursors: Vec::new(),
+            last: 0,
+            opened: Instant::now(),
+            idle: false,
+            beats: 0,
+        })
     }
 
     pub async fn fetch_recalls(&self, after: u64) -> Said {
@@ -183,15 +191,15 @@ impl Peer {
             Err(status) => return Said::refused(Some(status)),
         };
         let (length, position) = (told.encoded_len(), told.position);
-        let (mut statements, mut of_the_clock) = (Vec::new(), 0);
+        let (mut statements, mut beyond_all) = (Vec::new(), 0);
         for recall in &told.recalls {
             let parsed = Envelope::from_bytes(recall).unwrap();
             canonical::from_slice::<RecallStatement>(&parsed.payload).unwrap();
-            let (statement, clock) = statement(recall, &["recall", "recalled_at"]);
+            let (statement, beyond) = statement(recall, &["recall", "recalled_at"]);
             statements.push(statement);
-            of_the_clock += clock;
+            beyond_all += beyond;
         }
-        Said::Recalls { length: length - of_the_clock, statements, position }
+        Said::Recalls { length: length - beyond_all, statements, position }
     }
 
     pub async fn answer_recall(&self, answer: Vec<u8>) -> Said {
