@@ -21,7 +21,7 @@ use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, TestRunner};
 
 /// Cases where `PROPTEST_CASES` does not say.
-const CASES: u32 = 24;
+const CASES: u32 = 20;
 
 #[test]
 fn a_partner_holds_after_each_exchange_exactly_what_it_may_see() {

@@ -71,10 +71,8 @@ pub enum Step {
     Recall {
         record: Index,
     },
-    /// Pages leave; the first so many arrive, and no receipt does.
+    /// Every line is cut: pages leave; the first so many of each arrive, the others late, and no receipt does.
     Cut {
-        from: usize,
-        to: usize,
         arrive: usize,
     },
     /// Until all that ends soon has ended.
@@ -285,7 +283,6 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(request, granted, end)| Step::Answer { request, granted, end }),
         2 => (record(), record(), end()).prop_map(|(record, to, end)| Step::Grant { record, to, end }),
         2 => record().prop_map(|record| Step::Recall { record }),
-        3 => (pair(), 0..3_usize).prop_map(|((from, to), arrive)| Step::Cut { from, to, arrive }),
         2 => Just(Step::Wait),
         2 => (any::<bool>(), proptest::option::weighted(0.5, 0..3_usize))
             .prop_map(|(wording_counts, suspended)| Step::Restart { wording_counts, suspended }),
@@ -306,7 +303,12 @@ pub fn case() -> impl Strategy<Value = Case> {
         proptest::collection::vec(file(), pairs.len()).prop_map(move |files| pairs.into_iter().zip(files).collect());
     let begin = (proptest::collection::vec(draft(), 2..5), proptest::collection::vec(share(), 1..4))
         .prop_map(|(drafts, shares)| [drafts, shares].concat());
-    let rounds = proptest::collection::vec(proptest::collection::vec(step(), 1..4), 4..10);
+    // What was sent and did not arrive is decided on again once something has changed.
+    let cut = ((0..3_usize).prop_map(|arrive| Step::Cut { arrive }), proptest::collection::vec(step(), 0..4))
+        .prop_map(|(cut, then)| [vec![cut], then].concat());
+    let round = (proptest::collection::vec(step(), 1..4), proptest::option::weighted(0.6, cut))
+        .prop_map(|(first, then)| [first, then.unwrap_or_default()].concat());
+    let rounds = proptest::collection::vec(round, 4..9);
     (policies, begin, rounds).prop_map(|(policies, begin, mut rounds): (_, _, Vec<Vec<Step>>)| {
         rounds.insert(0, begin);
         Case { policies, rounds }

@@ -152,7 +152,11 @@ impl Play {
             Step::Answer { request, granted, end } => self.answer(request, *granted, *end).await,
             Step::Grant { record, to, end } => self.grant(record, to, *end).await,
             Step::Recall { record } => self.recall(record).await,
-            Step::Cut { from, to, arrive } => self.cut((*from, *to), *arrive).await,
+            Step::Cut { arrive } => {
+                for pair in PAIRS {
+                    self.cut(pair, *arrive).await;
+                }
+            }
             Step::Wait => {
                 let soon = self.oracle.ends().filter(|end| *end < now() + MARGIN).max();
                 let left = soon.map_or(0, |end| end - now()).max(0).unsigned_abs();
