@@ -3,6 +3,7 @@
 mod compare_etcd;
 mod etcd;
 mod exchange;
+mod hidden;
 mod list_commit;
 mod list_grow;
 mod measure;
@@ -46,6 +47,18 @@ enum Bench {
     ///
     /// A case is the number of records: 100000.
     Exchange(exchange::ExchangeOptions),
+    /// Whether the time until a partner is answered tells that records it may not learn of have changed
+    ///
+    /// Two nodes have the same visible records; before a pull at one of them, so many hidden records change, each shared with the
+    /// partner and denied by its policy. Pulls come in random order. A case is the number of hidden changes: 1, 10, 100. Each is
+    /// tried where nothing visible is new (idle) and where one visible record is (page).
+    ///
+    /// What is timed is how long the node takes to make its answer, in this process, without a network: what is seen here a partner
+    /// sees only through the noise of its line, so that no difference here is none there. Given is how often somebody who is shown
+    /// one pull of each sort guesses right which is which: 0.5 is a coin's throw; and the Mann-Whitney p-value, two-sided. A high
+    /// p-value shows only that so many pulls tell nothing: it does not prove that no number does. Not seen are changes that go on
+    /// at the very moment of a pull, caches of the processor, and what another member's node can see.
+    Hidden(hidden::HiddenOptions),
 }
 
 /// What every benchmark takes.
@@ -88,6 +101,10 @@ pub fn main_with(arguments: Vec<OsString>) -> ExitCode {
         Bench::Exchange(exchange) => {
             let rows = runtime.block_on(exchange::run(&exchange));
             (exchange.options, rows.map(|rows| (rows, Vec::new())))
+        }
+        Bench::Hidden(hidden) => {
+            let measured = runtime.block_on(hidden::run(&hidden));
+            (hidden.options, measured)
         }
         Bench::Watch(options) => {
             let measured = runtime.block_on(watch::run(&options));

@@ -35,6 +35,14 @@ impl Stock {
     /// # Errors
     /// The store cannot be opened or written.
     pub async fn put(&self, federation: &Federation) -> Result<Vec<RecordId>, Problem> {
+        self.put_of(federation, "restricted").await
+    }
+
+    /// As [`Self::put`], of another tier.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub async fn put_of(&self, federation: &Federation, tier: &str) -> Result<Vec<RecordId>, Problem> {
         let seat = federation.seat(self.member.as_str()).ok_or("no seat")?;
         let data = seat.folder.join("data");
         std::fs::create_dir_all(&data)?;
@@ -56,7 +64,7 @@ impl Stock {
             let text = self.policy.to_owned();
             store.policies().apply(NewPolicy { party: *party, text, author, approver, at }).await?;
         }
-        let (document, author) = (self.document()?, person("operator", "desk-1")?);
+        let (document, author) = (self.document(tier)?, person("operator", "desk-1")?);
         let mut ids = Vec::with_capacity(self.records);
         while ids.len() < self.records {
             let count = STEP_RECORDS.min(self.records - ids.len());
@@ -88,12 +96,12 @@ impl Stock {
     }
 
     /// An incident whose description fills it up.
-    fn document(&self) -> Result<Document, Problem> {
+    fn document(&self, tier: &str) -> Result<Document, Problem> {
         let parties: Vec<&str> = self.parties.iter().map(MemberId::as_str).collect();
         let with = |description: &str| {
             serde_json::json!({
                 "title": "An incident of the benchmark",
-                "marking": { "tier": "restricted", "releasable_to": parties },
+                "marking": { "tier": tier, "releasable_to": parties },
                 "date": "2017-04-04",
                 "place": "Somewhere",
                 "description": description,

@@ -136,11 +136,11 @@ impl Node {
         self.recalled.subscribe()
     }
 
-    /// Whether a party has a recall to answer.
+    /// The party's position of the last recall that it has to answer, if there is one.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn awaits_answer(&self, party: MemberId) -> Result<bool, AppError> {
+    pub async fn awaits_answer(&self, party: MemberId) -> Result<Option<u64>, AppError> {
         Ok(self.store.recalls().waits_for(party).await.map_err(InternalError::Store)?)
     }
 

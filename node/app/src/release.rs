@@ -25,6 +25,8 @@ use crate::node::Node;
 
 /// The most items of a page.
 const PAGE_MAX_ITEMS: usize = 512;
+/// The fewest rows of the queue that are looked at in one step.
+const PENDING_MIN: usize = 64;
 /// The most reasons that the access record names for one item.
 const BECAUSE_MAX: usize = 16;
 /// A page is closed once it holds so much, in bytes; its last item may go beyond.
@@ -50,7 +52,7 @@ pub struct Page {
 /// Where the pages for a partner have got to.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    /// The record that was taken off the queue last: the next is the one after it.
+    /// The record that was told last: the next is the one after it.
     after: Option<RecordId>,
     /// How many items a page takes, by what the last ones took: what is numbered and does not fit is decided once more.
     fits: usize,
@@ -181,29 +183,45 @@ impl Node {
         Ok(released)
     }
 
+    /// INVARIANT: how many items a page has, and in which order they come, follows from what its partner is told alone. What was refused
+    /// takes the place of nothing: rows are taken off the queue until the page is full or nothing waits any more, round from the one
+    /// that was told last.
     async fn release_pending(&self, party: &Party, turn: &mut Turn) -> Result<Vec<Released>, AppError> {
-        loop {
-            let pending = self.store.outbox().pending(party.member, turn.after, turn.fits).await;
+        let (mut released, mut after, mut round) = (Vec::new(), turn.after, turn.after.is_none());
+        while released.len() < turn.fits {
+            let room = turn.fits - released.len();
+            let pending = self.store.outbox().pending(party.member, after, room.max(PENDING_MIN)).await;
             let pending = pending.map_err(InternalError::Store)?;
-            match (turn.after, pending.last()) {
-                (None, None) => return Ok(Vec::new()),
-                // Round again.
-                (Some(_), None) => {
-                    turn.after = None;
+            match pending.last() {
+                Some(last) => after = Some(last.record),
+                None if round => break,
+                None => {
+                    (after, round) = (None, true);
                     continue;
                 }
-                (_, Some(last)) => turn.after = Some(last.record),
             }
-            let released = self.release_batch(party, pending).await?;
-            // What was refused takes no time of what is not.
-            if !released.is_empty() {
-                return Ok(released);
-            }
+            released.extend(self.release_batch(party, pending, room).await?);
         }
+        turn.after = released.last().map_or(turn.after, |told| Some(told.row.record));
+        Ok(released)
     }
 
-    async fn release_batch(&self, party: &Party, pending: Vec<Candidate>) -> Result<Vec<Released>, AppError> {
-        let decisions = self.decide_all(party, &pending).await?;
+    /// Releases what waits, in order, until so many items are numbered.
+    async fn release_batch(
+        &self,
+        party: &Party,
+        mut pending: Vec<Candidate>,
+        room: usize,
+    ) -> Result<Vec<Released>, AppError> {
+        let mut decisions = self.decide_all(party, &pending).await?;
+        // What would not find room is left for the next page, and decided then.
+        let fits = decisions.iter().scan(0, |told, decision| {
+            *told += usize::from(decision.level.is_some());
+            (*told <= room).then_some(())
+        });
+        let fits = fits.count();
+        pending.truncate(fits);
+        decisions.truncate(fits);
         let denied = pending.iter().zip(&decisions).filter(|(_, decision)| decision.level.is_none());
         let denied: Vec<Touched> = denied
             .map(|(candidate, decision)| Touched {
@@ -223,7 +241,7 @@ impl Node {
             version: candidate.version,
             telling: decision.telling(),
         });
-        let rows = self.store.outbox().release(party.member, decided.collect(), fresh::now()).await;
+        let rows = self.store.outbox().release(party.member, decided.collect(), room, fresh::now()).await;
         let rows = rows.map_err(InternalError::Store)?;
         let mut known: BTreeMap<RecordId, (Candidate, Decision)> =
             pending.into_iter().zip(decisions).map(|(c, d)| (c.record, (c, d))).collect();

@@ -58,7 +58,10 @@ impl Node {
         if noted.as_ref() == Some(&digest) {
             return Ok(());
         }
-        let parties: Vec<MemberId> = self.partners().iter().map(|row| row.member).collect();
+        // Whoever is suspended, too: it may be readmitted when nobody looks at this table any more.
+        let own = self.member();
+        let parties: Vec<MemberId> =
+            self.roster(|roster| roster.iter().map(|s| s.row.member).filter(|member| *member != own).collect());
         for party in parties {
             self.store.outbox().requeue_everything(party).await.map_err(InternalError::Store)?;
         }

@@ -167,7 +167,7 @@ impl Outbox {
     ///
     /// A denied record that the party does not hold gets no number; one that it holds becomes a retraction; an upsert of
     /// what it holds already is dropped. A pair that was queued again since [`Outbox::pending`] stays queued, whatever
-    /// was decided on it.
+    /// was decided on it; and so does what follows once `limit` numbers are given.
     ///
     /// # Errors
     /// The database failed; nothing is numbered then.
@@ -175,9 +175,10 @@ impl Outbox {
         &self,
         party: MemberId,
         decisions: Vec<Decided>,
+        limit: usize,
         at: Timestamp,
     ) -> Result<Vec<Numbered>, StoreError> {
-        self.database.write(move |connection| Box::pin(release::release(connection, party, decisions, at))).await
+        self.database.write(move |connection| Box::pin(release::release(connection, party, decisions, limit, at))).await
     }
 
     /// What was numbered for a party after `number`, in order: to send again what a cut line may have lost. The caller

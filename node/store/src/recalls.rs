@@ -84,16 +84,17 @@ impl Recalls {
         self.database.write(move |connection| Box::pin(tell(connection, party, after, limit, at))).await
     }
 
-    /// Whether a party has something to answer.
+    /// The position of the last recall that a party has not answered; nothing where it has answered all.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn waits_for(&self, party: MemberId) -> Result<bool, StoreError> {
-        let row = query("SELECT COUNT(*) AS n FROM recall_party WHERE party = $1 AND answer IS NULL")
-            .bind(party.as_str())
-            .fetch_one(&mut self.database.read().await?)
-            .await?;
-        Ok(columns::count(&row, "n")? > 0)
+    pub async fn waits_for(&self, party: MemberId) -> Result<Option<u64>, StoreError> {
+        let row =
+            query("SELECT COALESCE(MAX(position), 0) AS last FROM recall_party WHERE party = $1 AND answer IS NULL")
+                .bind(party.as_str())
+                .fetch_one(&mut self.database.read().await?)
+                .await?;
+        Ok(Some(columns::count(&row, "last")?).filter(|last| *last > 0))
     }
 
     /// Keeps a party's answer, in the place of an earlier one. It has been verified.

@@ -87,6 +87,19 @@ impl TestStore {
         self.store.records().share(new).await.unwrap();
     }
 
+    /// Evidence about a record, shared.
+    pub(crate) async fn evidence_on(&self, target: RecordId, parties: &[&str]) -> RecordId {
+        let text =
+            format!(r#"{{"title":"A tape","marking":{{"tier":"secret"}},"material":"audio","links":["{target}"]}}"#);
+        let id = RecordId::new(member("FR"), RecordKind::Evidence, [1; 10]);
+        let document = Document::from_json(id.kind(), text.as_bytes()).unwrap();
+        self.store.records().create(NewRecord { id, document, ..draft(1) }).await.unwrap();
+        let parties = parties.iter().map(|party| member(party)).collect();
+        let new = NewShare { records: vec![(id, version(1))], parties, terms: StoredShare::PLAIN, at: at(2) };
+        self.store.records().share(new).await.unwrap();
+        id
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("store.db")
     }

@@ -126,10 +126,15 @@ impl Sender {
         // The last numbers of the pages that are on their way.
         let mut underway = std::collections::VecDeque::new();
         let mut idle = false;
+        // The position of the last recall that the partner was told on this stream to fetch.
+        let mut recalled = 0;
         loop {
             if recalls.has_changed().unwrap_or(false) {
                 recalls.mark_unchanged();
-                if self.node.awaits_answer(self.partner).await.map_err(status::of)? {
+                let awaited = self.node.awaits_answer(self.partner).await.map_err(status::of)?.unwrap_or(0);
+                // INVARIANT: what is recalled from others is not heard of: only a recall of its own makes this told.
+                if awaited > recalled {
+                    recalled = awaited;
                     self.notice(v1::ExchangeNotice { up_to_date: false, recalls: true }).await?;
                 }
             }
@@ -172,7 +177,11 @@ impl Sender {
                     }
                 }
                 Event::News => {}
-                Event::Beat => self.notice(v1::ExchangeNotice { up_to_date: true, recalls: false }).await?,
+                Event::Beat => {
+                    // Told again until it is answered: to fetch them may have failed.
+                    let recalls = self.node.awaits_answer(self.partner).await.map_err(status::of)?.is_some();
+                    self.notice(v1::ExchangeNotice { up_to_date: true, recalls }).await?;
+                }
                 Event::End => return Ok(()),
             }
         }

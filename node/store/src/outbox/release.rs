@@ -28,13 +28,18 @@ pub(super) async fn release(
     connection: &mut Connection,
     party: MemberId,
     decisions: Vec<Decided>,
+    limit: usize,
     at: Timestamp,
 ) -> Result<Vec<Numbered>, StoreError> {
-    let standing = take(connection, party, &decisions).await?;
+    let standing = standing(connection, party, &decisions).await?;
     let held = held(connection, party, &decisions).await?;
     let mut number = queue::last_number(connection, party).await?;
-    let (mut released, mut rows, mut shifted) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut released, mut rows, mut shifted, mut taken) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for decided in decisions.into_iter().filter(|decided| standing.contains(&decided.record)) {
+        if released.len() >= limit {
+            break;
+        }
+        taken.push(decided.record.to_string());
         let holds = held.get(&decided.record).copied().unwrap_or(Holds::Nothing);
         let change = match (decided.telling, holds) {
             // INVARIANT: what was never allowed gets no number.
@@ -49,8 +54,11 @@ pub(super) async fn release(
                 ReleasedChange::Upsert { version: decided.version, level: told.level, shown: told.shown }
             }
         };
-        // It is seen where it was not, or not where it was: what points to it may show something else now.
-        if holds == Holds::Nothing || change == ReleasedChange::Retract {
+        // What points to it may show something else now, unless all that changed is how much of it is told: what was decided
+        // meanwhile may not have seen it.
+        let stayed = matches!((holds, decided.telling), (Holds::Exactly(version, _, shown), Some(told))
+            if version == decided.version && shown == told.shown);
+        if !stayed {
             shifted.push(decided.record);
         }
         number += 1;
@@ -58,6 +66,8 @@ pub(super) async fn release(
         rows.push(row(party, number, decided.record, change, until, at));
         released.push(Numbered { number, record: decided.record, change, superseded: false });
     }
+    let delete = "DELETE FROM outbox_queue WHERE party = $1 AND record IN ";
+    select_in(connection, delete, Some(party.as_str().into()), &taken, "").await?;
     if !released.is_empty() {
         insert_rows(
             connection,
@@ -76,8 +86,8 @@ pub(super) async fn release(
     Ok(released)
 }
 
-/// Takes pairs off the queue, but for those that were queued again after they were decided. Returns those taken.
-async fn take(
+/// Which pairs stand as they were decided: all but those that were queued again since.
+async fn standing(
     connection: &mut Connection,
     party: MemberId,
     decisions: &[Decided],
@@ -99,9 +109,6 @@ async fn take(
             standing.insert(record);
         }
     }
-    let keys: Vec<String> = standing.iter().map(ToString::to_string).collect();
-    let delete = "DELETE FROM outbox_queue WHERE party = $1 AND record IN ";
-    select_in(connection, delete, Some(party.as_str().into()), &keys, "").await?;
     Ok(standing)
 }
 

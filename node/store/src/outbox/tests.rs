@@ -12,7 +12,7 @@ async fn pull(outbox: &Outbox, version: VersionId, level: Option<Action>) -> Vec
     let queued = outbox.pending(member("DE"), None, 100).await.unwrap();
     let telling = level.map(|level| Telling { level, shown: None, until: None });
     let decided = queued.iter().map(|q| Decided { record: q.record, ticket: q.ticket, version, telling }).collect();
-    outbox.release(member("DE"), decided, at(1)).await.unwrap()
+    outbox.release(member("DE"), decided, usize::MAX, at(1)).await.unwrap()
 }
 
 #[tokio::test]
@@ -51,12 +51,12 @@ async fn a_decision_that_was_overtaken_does_not_stand() {
     outbox.enqueue(de, id).await.unwrap();
     let telling = Some(Telling { level: Action::Read, shown: None, until: None });
     let decided = Decided { record: id, ticket, version: version(1), telling };
-    assert_eq!(outbox.release(de, vec![decided.clone()], at(1)).await.unwrap(), []);
+    assert_eq!(outbox.release(de, vec![decided.clone()], usize::MAX, at(1)).await.unwrap(), []);
     assert_eq!(outbox.pending(de, None, 10).await.unwrap().len(), 1, "it waits for a fresh decision");
     assert_eq!(pull(outbox, version(1), None).await, []);
     // An empty queue does not make old tickets good again.
     outbox.enqueue(de, id).await.unwrap();
-    assert_eq!(outbox.release(de, vec![decided], at(1)).await.unwrap(), []);
+    assert_eq!(outbox.release(de, vec![decided], usize::MAX, at(1)).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn what_ends_is_decided_again_when_its_time_has_come() {
         version: q.version,
         telling: Some(Telling { level: Action::Read, shown: None, until: until(n) }),
     });
-    outbox.release(de, decided.collect(), at(1)).await.unwrap();
+    outbox.release(de, decided.collect(), usize::MAX, at(1)).await.unwrap();
     assert_eq!(outbox.next_end().await.unwrap(), Some(at(50)));
     assert_eq!(outbox.requeue_ended(at(49)).await.unwrap(), 0);
     assert_eq!(outbox.requeue_ended(at(50)).await.unwrap(), 1);
@@ -149,7 +149,7 @@ async fn other_terms_are_told_and_equal_ones_are_not() {
         let ticket = outbox.pending(de, None, 10).await.unwrap()[0].ticket;
         let telling = Some(Telling { level: Action::Read, shown, until: None });
         let decided = Decided { record: id, ticket, version: version(1), telling };
-        assert_eq!(outbox.release(de, vec![decided], at(1)).await.unwrap().len(), told, "{shown:?}");
+        assert_eq!(outbox.release(de, vec![decided], usize::MAX, at(1)).await.unwrap().len(), told, "{shown:?}");
     }
 }
 
@@ -180,18 +180,7 @@ async fn everything_that_concerns_a_party_is_queued_in_one_step() {
 async fn what_points_to_a_record_is_decided_again_when_that_appears_or_goes() {
     let test = TestStore::with_drafts(1).await;
     let (outbox, de, target) = (test.store.outbox(), member("DE"), record("FR", 1));
-    let text = format!(r#"{{"title":"A tape","marking":{{"tier":"secret"}},"material":"audio","links":["{target}"]}}"#);
-    let id = RecordId::new(member("FR"), comity_core::RecordKind::Evidence, [1; 10]);
-    let document = comity_core::document::Document::from_json(id.kind(), text.as_bytes()).unwrap();
-    let new = crate::records::NewRecord { id, document, ..crate::test_store::draft(1) };
-    test.store.records().create(new).await.unwrap();
-    let share = crate::records::NewShare {
-        records: vec![(id, version(1))],
-        parties: [de].into(),
-        terms: crate::records::StoredShare::PLAIN,
-        at: at(2),
-    };
-    test.store.records().share(share).await.unwrap();
+    let id = test.evidence_on(target, &["DE"]).await;
     assert_eq!(
         outbox.pending(de, None, 10).await.unwrap()[0].links,
         [comity_core::document::LinkTarget::Record(target)]
@@ -214,4 +203,49 @@ async fn what_points_to_a_record_is_decided_again_when_that_appears_or_goes() {
     outbox.enqueue(de, target).await.unwrap();
     pull(outbox, version(1), Some(Action::Read)).await;
     assert!(outbox.pending(de, None, 10).await.unwrap().is_empty());
+}
+
+/// A decision on what points to a record is made while the record is out of sight for a moment, and that moment is never told.
+#[tokio::test]
+async fn what_points_to_a_record_is_decided_again_when_other_terms_of_it_are_told() {
+    let test = TestStore::with_drafts(1).await;
+    let (outbox, de, target) = (test.store.outbox(), member("DE"), record("FR", 1));
+    test.share(1, 1, &["DE"]).await;
+    let evidence = test.evidence_on(target, &["DE"]).await;
+    let tell = async |level: Option<Action>, shown: Option<u8>| {
+        let queued = outbox.pending(de, None, 10).await.unwrap();
+        let telling = level.map(|level| Telling { level, shown: shown.map(|n| Hex32([n; 32])), until: None });
+        let decided = |q: &Candidate| Decided { record: q.record, ticket: q.ticket, version: version(1), telling };
+        outbox.release(de, queued.iter().map(decided).collect(), usize::MAX, at(1)).await.unwrap().len()
+    };
+    assert_eq!(tell(Some(Action::Read), Some(1)).await, 2);
+    tell(Some(Action::Read), Some(1)).await;
+    assert!(outbox.pending(de, None, 10).await.unwrap().is_empty());
+    // Its end has come, and the evidence is decided without it; before that is told, it is shown on other terms.
+    outbox.enqueue(de, target).await.unwrap();
+    assert_eq!(tell(Some(Action::Read), Some(2)).await, 1);
+    let queued = outbox.pending(de, None, 10).await.unwrap();
+    assert_eq!(queued.iter().map(|q| q.record).collect::<Vec<_>>(), [evidence]);
+}
+
+#[tokio::test]
+async fn what_finds_no_room_stays_queued() {
+    let test = TestStore::with_drafts(5).await;
+    let (outbox, de) = (test.store.outbox(), member("DE"));
+    for n in 1..=5 {
+        outbox.enqueue(de, record("FR", n)).await.unwrap();
+    }
+    let queued = outbox.pending(de, None, 10).await.unwrap();
+    let telling = |n| (n != 1).then_some(Telling { level: Action::Read, shown: None, until: None });
+    let decided = (0..).zip(&queued).map(|(n, q)| Decided {
+        record: q.record,
+        ticket: q.ticket,
+        version: version(1),
+        telling: telling(n),
+    });
+    let released = outbox.release(de, decided.collect(), 3, at(1)).await.unwrap();
+    // The second is refused, and takes no room.
+    assert_eq!(released.iter().map(|n| n.record).collect::<Vec<_>>(), [1, 3, 4].map(|n| record("FR", n)));
+    let left = outbox.pending(de, None, 10).await.unwrap();
+    assert_eq!(left.iter().map(|q| q.record).collect::<Vec<_>>(), [record("FR", 5)]);
 }

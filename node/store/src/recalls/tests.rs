@@ -23,7 +23,7 @@ async fn released(test: &TestStore, of: u8, parties: &[&str]) {
         let telling = Some(Telling { level: Action::Read, shown: None, until: None });
         let decided =
             queued.iter().map(|q| Decided { record: q.record, ticket: q.ticket, version: q.version, telling });
-        test.store.outbox().release(member(party), decided.collect(), at(3)).await.unwrap();
+        test.store.outbox().release(member(party), decided.collect(), usize::MAX, at(3)).await.unwrap();
     }
 }
 
@@ -38,7 +38,7 @@ async fn a_recall_reaches_everybody_who_ever_received_it_and_nobody_else() {
     outbox.enqueue(member("CA"), id).await.unwrap();
     let ticket = outbox.pending(member("CA"), None, 10).await.unwrap()[0].ticket;
     let denied = Decided { record: id, ticket, version: version(1), telling: None };
-    outbox.release(member("CA"), vec![denied], at(4)).await.unwrap();
+    outbox.release(member("CA"), vec![denied], usize::MAX, at(4)).await.unwrap();
     test.share(1, 1, &["AU"]).await;
 
     let started = recalls.start(recall(7, id)).await.unwrap();

@@ -104,7 +104,7 @@ async fn a_withdrawal_reaches_everybody_who_received_it() {
     let telling = Some(Telling { level: Action::Read, shown: None, until: None });
     let queued = outbox.pending(de, None, 10).await.unwrap();
     let decided = Decided { record: id, ticket: queued[0].ticket, version: version(1), telling };
-    outbox.release(de, vec![decided], at(3)).await.unwrap();
+    outbox.release(de, vec![decided], usize::MAX, at(3)).await.unwrap();
     assert!(!outbox.candidates(de, &[id]).await.unwrap()[0].taken_back);
 
     records.withdraw(id, at(4)).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_withdrawal_reaches_everybody_who_received_it() {
         let queued = outbox.pending(party, None, 10).await.unwrap();
         assert!(queued[0].taken_back, "every decision is a refusal");
         let decided = Decided { record: id, ticket: queued[0].ticket, version: version(1), telling: None };
-        let released = outbox.release(party, vec![decided], at(5)).await.unwrap();
+        let released = outbox.release(party, vec![decided], usize::MAX, at(5)).await.unwrap();
         assert_eq!(released.iter().map(|n| n.change).collect::<Vec<_>>(), expected, "{party}");
     }
 }

@@ -113,7 +113,7 @@ impl World<'_> {
     }
 
     async fn release(&mut self, party: MemberId, decided: Vec<Decided>, arrives: bool) {
-        let items = self.outbox.release(party, decided, at(1)).await.unwrap();
+        let items = self.outbox.release(party, decided, usize::MAX, at(1)).await.unwrap();
         for item in &items {
             // Nothing that was never allowed is ever spoken of, be it by a retraction.
             assert!(self.ever_allowed.contains(&(party, item.record)));
