@@ -39,7 +39,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("comity-cli", &["comity-core", "comity-identity", "comity-proto", "comity-node"]),
     ("comity-simulation", &["comity-core", "comity-identity", "comity-proto", "comity-consensus"]),
-    ("comity-tests", &["comity-core", "comity-identity", "comity-proto", "comity-store", "comity-node", "comity-cli"]),
+    (
+        "comity-tests",
+        &["comity-core", "comity-identity", "comity-proto", "comity-store", "comity-api", "comity-node", "comity-cli"],
+    ),
 ];
 
 #[test]

@@ -63,7 +63,12 @@ impl Field {
     /// As [`Self::start`], with those that receive and have no vote.
     pub async fn start_with_recipients(members: &[&str], recipients: &[&str], rule: &str) -> Self {
         let recipients = recipients.iter().map(|party| party.parse().unwrap()).collect();
-        let mut field = Self::of(&Plan { recipients, ..plan(members, rule).unwrap() });
+        Self::start_plan(&Plan { recipients, ..plan(members, rule).unwrap() }).await
+    }
+
+    /// As [`Self::start`], by a plan of the test's own.
+    pub async fn start_plan(plan: &Plan) -> Self {
+        let mut field = Self::of(plan);
         field.federation.start(PATIENCE).await.unwrap();
         field
     }
