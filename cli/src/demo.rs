@@ -54,6 +54,7 @@ pub(crate) async fn run(options: DemoOptions, output: &mut Output) -> Result<(),
     let plan = Plan {
         name: "Demonstration Partnership".into(),
         members: ["FR", "DE", "CA", "AU"].iter().filter_map(|m| m.parse().ok()).collect(),
+        recipients: Vec::new(),
         rules: Rules::uniform("quorum(4/4)".parse().map_err(Failure::error)?),
         settings: "[list]\ncosign_interval_ms = 100\n".into(),
     };

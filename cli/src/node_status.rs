@@ -40,7 +40,7 @@ pub(crate) async fn run(command: NodeCommand, session: &mut Session<'_>) -> Resu
     if !view.access_log_healthy {
         session.output.note("the access log cannot be written: the node refuses every access until it can");
     }
-    if view.leader.is_empty() {
+    if view.leader.is_empty() && !view.recipient {
         session.output.note("no leader is known: too few members' nodes reach one another to decide anything");
     }
     Ok(())
@@ -52,12 +52,22 @@ fn page(style: &Style, view: &NodeView) -> String {
     page.field("federation", &view.federation);
     page.field("you are", &view.caller);
     page.field("up", span(view.uptime_seconds));
-    page.field(
-        "leader",
-        if view.leader.is_empty() { "none is known".into() } else { format!("{}, term {}", view.leader, view.term) },
-    );
-    page.field("commands", view.commands.to_string());
-    page.field("publications", format!("{}, of which {} agreed", view.publications, view.agreed_publications));
+    if view.recipient {
+        page.field("part", "receives; has no vote and holds no list");
+        let roster = match view.commands {
+            0 => "that of the genesis".to_owned(),
+            commands => format!("as of command {commands} of the list, as this node was given it"),
+        };
+        page.field("roster", roster);
+    } else {
+        let leader = match view.leader.as_str() {
+            "" => "none is known".to_owned(),
+            leader => format!("{leader}, term {}", view.term),
+        };
+        page.field("leader", leader);
+        page.field("commands", view.commands.to_string());
+        page.field("publications", format!("{}, of which {} agreed", view.publications, view.agreed_publications));
+    }
     let healthy = if view.access_log_healthy { "healthy" } else { "CANNOT BE WRITTEN" };
     page.field("access log", format!("{healthy}, {} leaves", view.access_log_size));
     let mut text = page.finish();
@@ -99,6 +109,8 @@ struct NodeView {
     access_log_size: u64,
     peers: Vec<PeerView>,
     uptime_seconds: i64,
+    /// It receives, and holds no list.
+    recipient: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -148,6 +160,7 @@ impl From<v1::NodeStatus> for NodeView {
             access_log_healthy: status.access_log_healthy,
             access_log_size: status.access_log_size,
             uptime_seconds: status.uptime_seconds,
+            recipient: status.recipient,
         }
     }
 }

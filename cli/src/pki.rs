@@ -52,7 +52,7 @@ pub(crate) enum PkiCommand {
         /// The highest tier that its node is accredited for
         #[arg(long, default_value = "secret", value_name = "TIER")]
         ceiling: Tier,
-        /// It receives and has no vote
+        /// It receives and has no vote: its node holds no list, and knows the roster that it was given at its start
         #[arg(long)]
         recipient: bool,
         /// Replace what is there: every certificate and every signature made so far becomes worthless

@@ -32,7 +32,7 @@ pub struct Agreement {
 /// Says how the nodes differ, where they still do after all the patience.
 pub async fn reached(federation: &Federation, patience: Duration) -> Result<Agreement, Problem> {
     let begin = Instant::now();
-    let nodes = federation.seats.iter().map(|seat| Reader::at(federation, seat)).collect::<Result<Vec<_>, _>>()?;
+    let nodes = federation.voters().map(|seat| Reader::at(federation, seat)).collect::<Result<Vec<_>, _>>()?;
     loop {
         let seen = match settled(&nodes).await {
             Ok(()) => {

@@ -80,7 +80,7 @@ impl Authors {
     /// A key cannot be read.
     pub fn of(federation: &Federation) -> Result<Self, SigningKeyError> {
         let mut members = Vec::new();
-        for seat in &federation.seats {
+        for seat in federation.voters() {
             let key = SigningKeyFile::load(&seat.folder.join("signing-decision.key"))?;
             members.push(Author { member: seat.member, decision: key.signing_key().clone(), people: Vec::new() });
         }
@@ -173,7 +173,7 @@ impl Authors {
 /// # Errors
 /// A key cannot be read, or a command is not taken in time.
 pub async fn pass_time(federation: &Federation, time: Timestamp) -> Result<(), Problem> {
-    for seat in &federation.seats {
+    for seat in federation.voters() {
         let key = SigningKeyFile::load(&seat.folder.join("signing-node.key"))?;
         let command = Command::AttestTime(AttestTime {
             federation: federation.genesis.federation(),

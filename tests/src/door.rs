@@ -54,7 +54,7 @@ impl Door {
     /// # Errors
     /// As [`Self::to`].
     pub fn to_all(federation: &Federation) -> Result<Vec<Self>, Problem> {
-        federation.seats.iter().map(|seat| Self::to(federation, seat.member)).collect()
+        federation.voters().map(|seat| Self::to(federation, seat.member)).collect()
     }
 
     /// Hands a command in once.

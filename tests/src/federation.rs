@@ -25,7 +25,8 @@ pub fn plan(members: &[&str], rule: &str) -> Result<Plan, String> {
 /// A plan of members with a rule for each kind of ballot, and settings that make nodes brisk.
 pub fn plan_by(members: &[&str], rules: Rules) -> Result<Plan, String> {
     let members = members.iter().map(|m| m.parse::<MemberId>()).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
-    Ok(Plan { name: "Test Partnership".into(), members, rules, settings: "[list]\ncosign_interval_ms = 50\n".into() })
+    let settings = "[list]\ncosign_interval_ms = 50\n".into();
+    Ok(Plan { name: "Test Partnership".into(), members, recipients: Vec::new(), rules, settings })
 }
 
 /// Lays a federation out whose nodes are children of `program`.

@@ -41,7 +41,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("comity-simulation", &["comity-core", "comity-identity", "comity-proto", "comity-consensus"]),
     (
         "comity-tests",
-        &["comity-core", "comity-identity", "comity-proto", "comity-store", "comity-app", "comity-node", "comity-cli"],
+        &[
+            "comity-core",
+            "comity-identity",
+            "comity-proto",
+            "comity-store",
+            "comity-app",
+            "comity-api",
+            "comity-node",
+            "comity-cli",
+        ],
     ),
 ];
 

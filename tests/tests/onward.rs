@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use comity_cli::Exit;
-use comity_core::Role;
+use comity_core::Role::{self, Operator};
 use serde_json::Value;
 use support::Field;
 
@@ -97,6 +97,24 @@ async fn a_share_ends_by_itself() {
 fn standing<'a>(status: &'a Value, party: &str) -> &'a str {
     let parties = status["parties"].as_array().unwrap();
     parties.iter().find(|p| p["party"] == party).and_then(|p| p["standing"].as_str()).unwrap_or("-")
+}
+
+/// Nothing is sent with this recall that would tell its receiver: it lost the record before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recall_reaches_whoever_lost_the_record_already() {
+    let field = Field::start(&["FR", "DE", "CA"], "quorum(2/3)").await;
+    policies(&field, &[("FR", "DE")]).await;
+    let fr = field.context("FR", Operator);
+    for _ in 0..3 {
+        let proposal = field.draft("FR", &["DE"]).await;
+        field.approved("FR", Operator, &["proposal", "share", &proposal, "--with", "DE"]).await;
+        held(&field, "DE", &proposal).await;
+        field.ok("FR", Operator, &["proposal", "withdraw", &proposal, "--yes"]).await;
+        until_gone(&field, "DE", &proposal).await;
+        field.approved("FR", Operator, &["recall", "start", &proposal, "--reason", "Also on paper.", "--yes"]).await;
+        let answered = |status: &Value| standing(status, "DE") == "destroyed";
+        field.desk.until("the answer", &fr, &["recall", "status", &proposal], answered).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,8 @@ fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> FederationErro
 pub struct Seat {
     /// Whose.
     pub member: MemberId,
+    /// Whether it votes; recipients do not.
+    pub voting: bool,
     /// Its folder.
     pub folder: PathBuf,
     /// Where its node listens for peers.
@@ -125,6 +127,8 @@ pub struct Plan {
     pub name: String,
     /// The members, each with a vote.
     pub members: Vec<MemberId>,
+    /// Those that receive and have no vote.
+    pub recipients: Vec<MemberId>,
     /// How each kind of ballot is decided.
     pub rules: Rules,
     /// Laid over each node's configuration, as lines of TOML sections.
@@ -138,7 +142,7 @@ pub struct Federation {
     pub folder: PathBuf,
     /// The genesis, checked.
     pub genesis: Genesis,
-    /// Each member's place, in the order of the plan.
+    /// Each member's place, in the order of the plan, and after them each recipient's.
     pub seats: Vec<Seat>,
     nodes: Vec<Option<Running>>,
     program: NodeProgram,
@@ -156,13 +160,17 @@ impl Federation {
     /// A file cannot be written, or a port cannot be had.
     pub fn lay_out(folder: &Path, plan: &Plan, program: NodeProgram) -> Result<Self, FederationError> {
         let now = Timestamp::from_jiff(jiff::Timestamp::now());
-        let ports = free_ports(plan.members.len() * 3)?;
+        let voting = plan.members.iter().map(|member| (*member, true));
+        let parties: Vec<(MemberId, bool)> =
+            voting.chain(plan.recipients.iter().map(|party| (*party, false))).collect();
+        let ports = free_ports(parties.len() * 3)?;
         let mut seats = Vec::new();
         let mut roster = Vec::new();
-        for (member, ports) in plan.members.iter().zip(ports.chunks(3)) {
+        for ((member, voting), ports) in parties.into_iter().zip(ports.chunks(3)) {
             let address = |n: usize| format!("127.0.0.1:{}", ports.get(n).copied().unwrap_or_default());
             let seat = Seat {
-                member: *member,
+                member,
+                voting,
                 folder: folder.join(member.to_lowercase()),
                 peer: address(0),
                 operator: address(1),
@@ -199,6 +207,11 @@ impl Federation {
     /// A member's place.
     pub fn seat(&self, member: &str) -> Option<&Seat> {
         self.seats.iter().find(|s| s.member.as_str() == member)
+    }
+
+    /// The places of those who vote.
+    pub fn voters(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.iter().filter(|seat| seat.voting)
     }
 
     /// Starts every node that does not run, and waits until all serve.
@@ -380,7 +393,7 @@ fn lay_out_seat(seat: &Seat, now: Timestamp) -> Result<RosterMember, FederationE
         recovery_key: key("recovery")?,
         endpoint: seat.peer.clone(),
         ceiling: Tier::Secret,
-        voting: true,
+        voting: seat.voting,
     })
 }
 

@@ -64,7 +64,8 @@ pub(crate) struct JoinOptions {
     /// The highest tier that its node is accredited for
     #[arg(long, default_value = "secret", value_name = "TIER")]
     ceiling: Tier,
-    /// It receives and has no vote
+    /// It receives and has no vote: its node knows the roster of the invitation, and whom members replaced since once it is given a
+    /// newer one and started again
     #[arg(long)]
     recipient: bool,
     /// Start the node right away, and keep it running here until it is stopped
@@ -230,10 +231,15 @@ fn config_text(options: &JoinOptions, row: &RosterMember, incarnation: u32) -> S
         Some(address) => format!("\n[health]\nlisten = {}\n", quoted(address)),
         None => String::new(),
     };
+    let read = if row.voting {
+        "once, while the node has none of its own"
+    } else {
+        "at each start: a newer one takes its place when the members' keys or endpoints have changed"
+    };
     format!(
         "# The node of {member}, which joins by invitation. Every key: deploy/node.toml.\n\
          member = \"{member}\"\ndata_dir = \"data\"\ngenesis = \"{GENESIS_FILE}\"\npolicy_dir = \"policies\"\n\
-         # The list as it was when {member} was invited: read once, while the node has none of its own.\n\
+         # The list as it was when {member} was invited: read {read}.\n\
          bootstrap = \"{LIST_FILE}\"\nmember_file = \"{MEMBER_FILE}\"\nincarnation = {incarnation}\n\n\
          [tls]\ncertificate = \"node-{NODE_NAME}.pem\"\nkey = \"node-{NODE_NAME}.key\"\n\n\
          [keys]\nnode = \"{NODE_KEY_FILE}\"\ndecision = \"{DECISION_KEY_FILE}\"\n\n\

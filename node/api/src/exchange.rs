@@ -52,8 +52,7 @@ pub async fn keep_in_step(
         news.borrow_and_update();
         let version = node.roster(|roster| roster.version());
         if seen.replace(version) != Some(version) {
-            let partners: BTreeSet<MemberId> =
-                node.partners().into_iter().filter(|row| row.voting).map(|row| row.member).collect();
+            let partners: BTreeSet<MemberId> = node.partners().into_iter().map(|row| row.member).collect();
             lines.retain(|partner, line| {
                 let stays = partners.contains(partner);
                 if !stays {

@@ -180,6 +180,9 @@ impl Shared {
         if !rpc.roles.contains(&info.peer.role()) {
             return Err(status::role_not_allowed(rpc.name, info.peer.role(), rpc.roles));
         }
+        if rpc.needs_list {
+            self.node.ensure_holds_list().map_err(status::of)?;
+        }
         if rpc.recording == Recording::EachCall && !self.node.can_record() {
             return Err(status::access_log_unavailable());
         }

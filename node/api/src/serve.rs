@@ -53,7 +53,8 @@ pub struct Front {
 }
 
 impl Front {
-    /// Serves other members' nodes. `consensus` is the consensus service, which the consensus crate brings itself.
+    /// Serves other members' nodes. `consensus` is the consensus service, which the consensus crate brings itself: empty where this
+    /// node takes no part.
     ///
     /// # Errors
     /// TLS cannot be set up.

@@ -47,6 +47,8 @@ pub struct Rpc {
     /// Whether it reads the replicated list: then it waits until it is certain what is current, unless the caller will have
     /// what this node knows.
     pub reads_list: bool,
+    /// Whether it reads or changes the list, so that a recipient's node, which holds none, refuses it.
+    pub needs_list: bool,
     /// Whether a member that takes part no more may call it while consensus cannot do without its node.
     pub by_the_needed: bool,
     /// Whether members that are suspended or expelled may call it: the one door that they keep, to give back what is recalled.
@@ -83,13 +85,23 @@ const fn person(name: &'static str, roles: &'static [Role]) -> Rpc {
         roles,
         recording,
         reads_list: false,
+        needs_list: false,
         by_the_needed: false,
         by_the_left_out: false,
         deadline_ms: 30_000,
     }
 }
 
+const fn decider(name: &'static str, roles: &'static [Role]) -> Rpc {
+    Rpc { needs_list: true, ..person(name, roles) }
+}
+
 const fn reader(name: &'static str, roles: &'static [Role]) -> Rpc {
+    Rpc { reads_list: true, ..decider(name, roles) }
+}
+
+/// Reads the roster, which a recipient's node has, too, as it was given it.
+const fn roster(name: &'static str, roles: &'static [Role]) -> Rpc {
     Rpc { reads_list: true, ..person(name, roles) }
 }
 
@@ -100,14 +112,19 @@ const fn node(name: &'static str, recording: Recording, deadline_ms: u64) -> Rpc
         roles: NODES,
         recording,
         reads_list: false,
+        needs_list: false,
         by_the_needed: false,
         by_the_left_out: false,
         deadline_ms,
     }
 }
 
+const fn list(name: &'static str, deadline_ms: u64) -> Rpc {
+    Rpc { needs_list: true, ..node(name, Recording::ByConnection, deadline_ms) }
+}
+
 const fn raft(name: &'static str, deadline_ms: u64) -> Rpc {
-    Rpc { by_the_needed: true, ..node(name, Recording::ByConnection, deadline_ms) }
+    Rpc { by_the_needed: true, ..list(name, deadline_ms) }
 }
 
 const fn door(name: &'static str) -> Rpc {
@@ -122,7 +139,7 @@ pub const RPCS: &[Rpc] = &[
     person("RecordService/ListRecords", READERS),
     person("RecordService/ShareRecords", OPERATORS),
     person("RecordService/GiveOpinion", OPERATORS),
-    person("RecordService/TableProposal", OPERATORS),
+    decider("RecordService/TableProposal", OPERATORS),
     person("RecordService/WithdrawRecord", OPERATORS),
     person("ReleaseService/RequestRelease", OPERATORS),
     person("ReleaseService/AnswerRelease", OPERATORS),
@@ -138,27 +155,27 @@ pub const RPCS: &[Rpc] = &[
     person("ApprovalService/SignApproval", SIGNERS),
     reader("BallotService/ListBallots", READERS),
     reader("BallotService/GetBallot", READERS),
-    person("BallotService/CastVote", OPERATORS),
-    person("BallotService/TableMotion", OPERATORS),
-    person("BallotService/AcknowledgeBallot", OPERATORS),
-    person("BallotService/PlaceHold", OPERATORS),
-    person("BallotService/ExtendHold", OPERATORS),
-    person("BallotService/LiftHold", OPERATORS),
-    person("BallotService/Object", OPERATORS),
-    person("BallotService/WithdrawBallot", OPERATORS),
+    decider("BallotService/CastVote", OPERATORS),
+    decider("BallotService/TableMotion", OPERATORS),
+    decider("BallotService/AcknowledgeBallot", OPERATORS),
+    decider("BallotService/PlaceHold", OPERATORS),
+    decider("BallotService/ExtendHold", OPERATORS),
+    decider("BallotService/LiftHold", OPERATORS),
+    decider("BallotService/Object", OPERATORS),
+    decider("BallotService/WithdrawBallot", OPERATORS),
     reader("ListService/GetEntry", EVERYBODY),
     reader("ListService/ListEntries", EVERYBODY),
     reader("ListService/GetListStatus", EVERYBODY),
     reader("ListService/ExportList", EVERYBODY),
     reader("ListService/ListPublications", EVERYBODY),
-    person("ListService/WatchList", EVERYBODY),
-    person("ListService/AttachMeasure", OPERATORS),
-    person("ListService/EndMeasure", OPERATORS),
-    person("ListService/ReviewEntry", OPERATORS),
-    reader("MemberService/ListMembers", EVERYBODY),
-    person("MemberService/Invite", ADMINS),
-    person("MemberService/ChangeKeys", ADMINS),
-    person("MemberService/SubmitSigned", ADMINS),
+    decider("ListService/WatchList", EVERYBODY),
+    decider("ListService/AttachMeasure", OPERATORS),
+    decider("ListService/EndMeasure", OPERATORS),
+    decider("ListService/ReviewEntry", OPERATORS),
+    roster("MemberService/ListMembers", EVERYBODY),
+    decider("MemberService/Invite", ADMINS),
+    decider("MemberService/ChangeKeys", ADMINS),
+    decider("MemberService/SubmitSigned", ADMINS),
     person("PolicyService/CheckPolicy", OFFICERS),
     person("PolicyService/TestPolicy", OFFICERS),
     person("PolicyService/ExplainRelease", EXPLAINERS),
@@ -177,16 +194,16 @@ pub const RPCS: &[Rpc] = &[
     node("PeerService/Exchange", Recording::EachCall, 10_000),
     door("PeerService/FetchRecalls"),
     door("PeerService/AnswerRecall"),
-    node("CheckpointService/Cosign", Recording::ByConnection, 10_000),
+    list("CheckpointService/Cosign", 10_000),
     raft("ConsensusService/AppendEntries", 10_000),
     raft("ConsensusService/Vote", 10_000),
     raft("ConsensusService/PreVote", 10_000),
     raft("ConsensusService/TransferLeader", 10_000),
-    node("ConsensusService/Submit", Recording::ByConnection, 30_000),
+    list("ConsensusService/Submit", 30_000),
     raft("ConsensusService/InstallSnapshot", 60_000),
     raft("ConsensusService/ReadCommands", 30_000),
-    node("ConsensusService/ReadIndex", Recording::ByConnection, 10_000),
-    node("ConsensusService/Announce", Recording::ByConnection, 10_000),
+    list("ConsensusService/ReadIndex", 10_000),
+    list("ConsensusService/Announce", 10_000),
 ];
 
 /// The row of a request path such as `/comity.v1.ListService/GetEntry` on a listener.

@@ -1,7 +1,7 @@
 //! What a use case answers when it cannot.
 
-use comity_consensus::SubmitError;
 use comity_consensus::cosign::CosignError;
+use comity_consensus::{Observes, SubmitError};
 use comity_core::Violations;
 use comity_core::list::Refusal;
 use comity_store::AccessLogError;
@@ -101,10 +101,22 @@ pub enum InternalError {
     },
 }
 
+impl From<Observes> for AppError {
+    fn from(observes: Observes) -> Self {
+        Self::Precondition {
+            reason: "RECIPIENT_HOLDS_NO_LIST",
+            problem: format!(
+                "{observes}: ask a member for the agreed list as a file, and prove it with `comity list verify FILE`"
+            ),
+        }
+    }
+}
+
 impl From<SubmitError> for AppError {
     fn from(error: SubmitError) -> Self {
         match error {
             SubmitError::Refused(refusal) => Self::Refused(refusal),
+            SubmitError::Observes(observes) => observes.into(),
             SubmitError::Busy { .. } => Self::Exhausted { reason: "TOO_BUSY", problem: error.to_string() },
             other => Self::NoQuorum(format!(
                 "{other}: a majority of the members' nodes must be reachable; see `comity node status`, then try again"

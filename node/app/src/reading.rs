@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use comity_consensus::ReadError;
+use comity_consensus::{Observes, ReadError};
 
 use crate::error::AppError;
 use crate::node::Node;
@@ -19,6 +19,14 @@ impl Node {
         Ok(self.consensus.read_barrier(BARRIER).await?)
     }
 
+    /// Refuses what stands on the list where this node holds none.
+    ///
+    /// # Errors
+    /// It is a recipient's.
+    pub fn ensure_holds_list(&self) -> Result<(), AppError> {
+        if self.consensus.observes() { Err(Observes.into()) } else { Ok(()) }
+    }
+
     /// How long ago this node last knew of a quorum, in milliseconds; nothing where it never did.
     pub fn list_age_ms(&self) -> Option<u64> {
         self.consensus.age_ms()
@@ -27,6 +35,9 @@ impl Node {
 
 impl From<ReadError> for AppError {
     fn from(error: ReadError) -> Self {
-        Self::NoQuorum(format!("{error}; `--stale-ok` reads what this node knew"))
+        match error {
+            ReadError::Observes(observes) => observes.into(),
+            other => Self::NoQuorum(format!("{other}; `--stale-ok` reads what this node knew")),
+        }
     }
 }

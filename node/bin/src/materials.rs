@@ -107,7 +107,9 @@ pub enum StartError {
     #[error(transparent)]
     SigningKey(#[from] SigningKeyError),
     /// A signing key is not the one of the roster.
-    #[error("{setting} {path}: it is key {found}; the genesis names {expected} for {member}")]
+    #[error(
+        "{setting} {path}: it is key {found}; the genesis, or the list that this node begins with, names {expected} for {member}"
+    )]
     WrongKey {
         /// Which setting.
         setting: &'static str,

@@ -53,6 +53,7 @@ pub async fn open(config: &Config) -> Result<Opened, StartError> {
         folder: data.clone(),
         genesis: Arc::clone(&materials.genesis),
         member: materials.own.member,
+        observes: !materials.own.voting,
         incarnation: config.incarnation,
         bootstrap: materials.bootstrap.clone(),
         credentials: materials.credentials.clone(),

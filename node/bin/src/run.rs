@@ -49,7 +49,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         shutdown: shutdown.clone(),
         live: LiveConnections::default(),
     };
-    let peers = front.serve_peers(peer_port, limits(&config.peer), Routes::new(consensus.service().into_server()))?;
+    let ordering = consensus.service().map_or_else(Routes::default, |service| Routes::new(service.into_server()));
+    let peers = front.serve_peers(peer_port, limits(&config.peer), ordering)?;
     let people = front.serve_people(operator_port, limits(&config.operator))?;
     let (reporter, health_service) = tonic_health::server::health_reporter();
     // Until it is looked at, health would say that all is well.
@@ -97,15 +98,18 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
 /// What the node does by itself.
 fn background(config: &Config, node: &Arc<Node>, shutdown: &CancellationToken) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let cosign_pause = Duration::from_millis(config.list.cosign_interval_ms);
-    tasks.spawn(cosign_forever(Arc::clone(node), cosign_pause, shutdown.clone()));
     let backoff_max = Duration::from_millis(config.exchange.backoff_max_ms);
     let recalls = tokio::sync::watch::Sender::new(0);
     tasks.spawn(follow_recalls(Arc::clone(node), recalls.subscribe(), shutdown.clone()));
     tasks.spawn(keep_in_step(Arc::clone(node), backoff_max, recalls, shutdown.clone()));
     tasks.spawn(end_validities(Arc::clone(node), shutdown.clone()));
-    let attest_every = Duration::from_secs(config.list.attest_interval_s);
-    tasks.spawn(attest_forever(Arc::clone(node), attest_every, shutdown.clone()));
+    // A recipient says nothing about the list.
+    if !node.consensus().observes() {
+        let cosign_pause = Duration::from_millis(config.list.cosign_interval_ms);
+        tasks.spawn(cosign_forever(Arc::clone(node), cosign_pause, shutdown.clone()));
+        let attest_every = Duration::from_secs(config.list.attest_interval_s);
+        tasks.spawn(attest_forever(Arc::clone(node), attest_every, shutdown.clone()));
+    }
     let checkpoint_every = Duration::from_secs(config.access_log.checkpoint_interval_s);
     tasks.spawn(checkpoint_forever(Arc::clone(node), checkpoint_every, shutdown.clone()));
     tasks
@@ -167,10 +171,11 @@ async fn checkpoint_forever(node: Arc<Node>, every: Duration, shutdown: Cancella
     }
 }
 
-/// Serving: the access log can be written and a leader is known.
+/// Serving: the access log can be written and a leader is known, where there is one to be known.
 async fn report_health(node: Arc<Node>, reporter: HealthReporter, shutdown: CancellationToken) {
     loop {
-        let serving = node.can_record() && node.list_view().leader.is_some();
+        let orders = node.consensus().observes() || node.list_view().leader.is_some();
+        let serving = node.can_record() && orders;
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         reporter.set_service_status("", status).await;
         tokio::select! {

@@ -15,12 +15,14 @@ pub struct ConsensusConfig {
     pub folder: PathBuf,
     /// The federation.
     pub genesis: Arc<Genesis>,
-    /// Whose node this is: a voting member, or one that is about to become one.
+    /// Whose node this is: a voting member, one that is about to become one, or a recipient.
     pub member: MemberId,
+    /// Whether it is a recipient's: it takes no part, and knows the roster of the genesis or of `bootstrap`, no more.
+    pub observes: bool,
     /// Which of the member's nodes this is, from 1.
     pub incarnation: u32,
     /// A list that was verified, where this node does not yet hold its own: whom it trusts and whom it hears until it has
-    /// caught up.
+    /// caught up; a recipient's node never does.
     pub bootstrap: Option<Arc<ListState>>,
     /// The node's certificate, shown to the other nodes.
     pub credentials: Credentials,

@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 use crate::ahead;
 use crate::config::{ConsensusConfig, Timing, Tuning};
 use crate::guard::Guard;
-use crate::log_store::{LogOwner, LogStore, OpenLogError};
+use crate::log_store::{Leaves, LogOwner, LogStore, OpenLogError};
 use crate::membership;
 use crate::network::PeerNetworks;
 use crate::pages;
@@ -73,7 +73,7 @@ pub enum OpenError {
 }
 
 /// How this node stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListStatus {
     /// Whose node leads, as far as this one knows.
     pub leader: Option<MemberId>,
@@ -116,8 +116,16 @@ pub(crate) struct Seat {
 }
 
 /// This node's part in the replicated list. Cheap to clone.
+///
+/// A recipient's node has none: it holds no log and hears nothing of it, since votes and holds stand there. It observes, which is
+/// to say that it knows a roster and reaches those who are in it; the list that it reads is the one that came with that roster.
 #[derive(Clone)]
-pub struct Consensus(pub(crate) Arc<Inner>);
+pub struct Consensus {
+    member: MemberId,
+    pub(crate) applied: Applied,
+    pub(crate) peers: Peers,
+    pub(crate) part: Option<Arc<Inner>>,
+}
 
 pub(crate) struct Inner {
     pub(crate) member: MemberId,
@@ -145,12 +153,36 @@ impl Consensus {
     /// # Errors
     /// The member does not vote and nothing says that it will, or the log is in use, damaged, or somebody else's.
     pub async fn open(config: ConsensusConfig) -> Result<Self, OpenError> {
-        let ConsensusConfig { folder, genesis, member, incarnation, bootstrap, credentials, trust, timing, tuning } =
-            config;
-        let owner = LogOwner { federation: genesis.federation(), member, node: node_id(member, incarnation) };
+        let ConsensusConfig {
+            folder,
+            genesis,
+            member,
+            observes,
+            incarnation,
+            bootstrap,
+            credentials,
+            trust,
+            timing,
+            tuning,
+        } = config;
+        let (seat, dial) = (Seat { genesis, member, incarnation, bootstrap }, Dial::Tls { credentials, trust });
+        if observes {
+            return Self::observe(seat, dial);
+        }
+        let owner = LogOwner { federation: seat.genesis.federation(), member, node: node_id(member, incarnation) };
         let log = LogStore::open(folder, owner).await?;
-        let seat = Seat { genesis, member, incarnation, bootstrap };
-        Self::assemble(seat, timing, tuning, Dial::Tls { credentials, trust }, log).await
+        Self::assemble(seat, timing, tuning, dial, log).await
+    }
+
+    /// A recipient's node: the roster that it was given, and the way to those who are in it.
+    fn observe(seat: Seat, dial: Dial) -> Result<Self, OpenError> {
+        let Seat { genesis, member, incarnation, bootstrap } = seat;
+        let peers = Peers::new(genesis.federation(), node_id(member, incarnation), dial);
+        let list = bootstrap.map_or_else(|| ListState::new(genesis), Arc::unwrap_or_clone);
+        ensure_not_retired(member, incarnation, [&list])?;
+        let applied = Applied::new(list, 0, Leaves::default(), Pool::new(Tuning::default().resubmit_ms), None);
+        applied.roster(|roster| peers.follow(roster, &BTreeSet::new()));
+        Ok(Self { member, applied, peers, part: None })
     }
 
     /// Puts the parts together: around a log, with a way to dial.
@@ -180,11 +212,7 @@ impl Consensus {
         let raft_config = Arc::new(raft_config.validate()?);
         let peers = Peers::new(genesis.federation(), node, dial);
         let list = replay::commands(&genesis, &log).await?;
-        let seat = |list: &ListState| list.roster().get(member).map_or(0, |standing| standing.incarnation);
-        let now = seat(&list).max(bootstrap.as_deref().map_or(0, seat));
-        if now > incarnation {
-            return Err(OpenError::Retired { member, incarnation, now });
-        }
+        ensure_not_retired(member, incarnation, std::iter::once(&list).chain(bootstrap.as_deref()))?;
         let founds = incarnation == 1 && genesis.member(member).is_some_and(|row| row.voting);
         if !founds && log.is_empty() && bootstrap.is_none() {
             return Err(OpenError::NotAVoter(member));
@@ -222,13 +250,13 @@ impl Consensus {
         });
         let election_max = Duration::from_millis(timing.election_max_ms);
         let submissions = Semaphore::new(Inner::MAX_SUBMISSIONS);
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             member,
             founds,
             raft,
             log,
-            applied,
-            peers,
+            applied: applied.clone(),
+            peers: peers.clone(),
             proposer,
             submissions,
             pool,
@@ -237,7 +265,13 @@ impl Consensus {
             puller,
             service,
             election_max,
-        })))
+        };
+        Ok(Self { member, applied, peers, part: Some(Arc::new(inner)) })
+    }
+
+    /// Whether this is a recipient's node, which takes no part and holds no list of its own.
+    pub fn observes(&self) -> bool {
+        self.part.is_none()
     }
 
     /// Takes part from now on. The first time, each node puts the genesis's voters at the beginning of its log; they all put the
@@ -246,12 +280,13 @@ impl Consensus {
     /// # Errors
     /// This node has stopped already.
     pub async fn start(&self) -> Result<(), OpenError> {
-        let Inner { raft, founds, election_max, .. } = &*self.0;
+        let Some(part) = &self.part else { return Ok(()) };
+        let Inner { raft, founds, election_max, .. } = &**part;
         raft.run();
-        tokio::spawn(pool::run(Arc::downgrade(&self.0)));
-        tokio::spawn(membership::follow(Arc::downgrade(&self.0)));
-        tokio::spawn(texts::look(Arc::downgrade(&self.0), *election_max));
-        tokio::spawn(ahead::look(Arc::downgrade(&self.0), *election_max * QUIET_ELECTIONS));
+        tokio::spawn(pool::run(Arc::downgrade(part)));
+        tokio::spawn(membership::follow(Arc::downgrade(part)));
+        tokio::spawn(texts::look(Arc::downgrade(part), *election_max));
+        tokio::spawn(ahead::look(Arc::downgrade(part), *election_max * QUIET_ELECTIONS));
         // Whoever joins later is sent the beginning.
         if !founds {
             return Ok(());
@@ -263,41 +298,41 @@ impl Consensus {
         }
     }
 
-    /// What other nodes call, for the peer port.
-    pub fn service(&self) -> PeerConsensus {
-        self.0.service.clone()
+    /// What other nodes call, for the peer port; nothing where this node takes no part.
+    pub fn service(&self) -> Option<PeerConsensus> {
+        self.part.as_ref().map(|part| part.service.clone())
     }
 
     /// The federation.
     pub fn genesis(&self) -> &Arc<Genesis> {
-        self.0.applied.genesis()
+        self.applied.genesis()
     }
 
     /// Whose node this is.
     pub fn member(&self) -> MemberId {
-        self.0.member
+        self.member
     }
 
     /// Looks at the list as this node has applied it. Nothing is applied meanwhile: `look` must be short and must not wait.
     pub fn read<R>(&self, look: impl FnOnce(&ListState) -> R) -> R {
-        self.0.applied.read(look)
+        self.applied.read(look)
     }
 
     /// Looks at the roster: that of the applied list, or, while this node has not caught up with it, of the list that it began
     /// with. Nothing is applied meanwhile.
     pub fn roster<R>(&self, look: impl FnOnce(&Roster) -> R) -> R {
-        self.0.applied.roster(look)
+        self.applied.roster(look)
     }
 
     /// The members that vote no more and whose nodes consensus still has to hear, until Raft's membership leaves them out: none,
     /// but where the voting members become half as many, or fewer.
     pub fn still_needed(&self) -> BTreeSet<MemberId> {
-        self.0.applied.needed().into_iter().filter_map(|node| Some(member_of_node(node)?.0)).collect()
+        self.applied.needed().into_iter().filter_map(|node| Some(member_of_node(node)?.0)).collect()
     }
 
     /// How far this node has applied the log, and a way to wait for more.
     pub fn subscribe(&self) -> watch::Receiver<Position> {
-        self.0.applied.position()
+        self.applied.position()
     }
 
     /// The text with this digest, unless it was erased or never tabled.
@@ -305,7 +340,10 @@ impl Consensus {
     /// # Errors
     /// The log cannot be read.
     pub async fn public_text(&self, digest: Hex32) -> io::Result<Option<PublicText>> {
-        self.0.log.public_text(digest).await
+        match &self.part {
+            Some(part) => part.log.public_text(digest).await,
+            None => Ok(None),
+        }
     }
 
     /// The envelope that is a leaf of the command log.
@@ -321,7 +359,8 @@ impl Consensus {
     /// # Errors
     /// The log cannot be read.
     pub async fn envelopes(&self, first: u64, limit: usize) -> io::Result<Vec<Vec<u8>>> {
-        let found = self.0.log.commands(first, limit, crate::wire::MESSAGE_MAX_BYTES).await?;
+        let Some(part) = &self.part else { return Ok(Vec::new()) };
+        let found = part.log.commands(first, limit, crate::wire::MESSAGE_MAX_BYTES).await?;
         Ok(found.into_iter().map(|submission| submission.envelope).collect())
     }
 
@@ -334,18 +373,25 @@ impl Consensus {
     /// # Errors
     /// The log cannot be written.
     pub async fn erase_text(&self, digest: Hex32) -> io::Result<()> {
-        self.0.log.erase_text(digest).await
+        match &self.part {
+            Some(part) => part.log.erase_text(digest).await,
+            None => Ok(()),
+        }
     }
 
-    /// A channel to another voting member's node, shared with consensus, for other services of its peer port.
+    /// A channel to the node of another member or recipient, shared with consensus, for other services of its peer port.
     pub fn channel(&self, member: MemberId) -> Option<Channel> {
-        self.0.peers.channel(member)
+        self.peers.channel(member)
     }
 
     /// How this node stands.
     pub fn status(&self) -> ListStatus {
-        let metrics = self.0.raft.metrics().borrow_watched().clone();
-        let position = *self.0.applied.position().borrow();
+        let position = *self.applied.position().borrow();
+        let Some(part) = &self.part else {
+            let (commands, publications) = (position.commands, position.publications);
+            return ListStatus { commands, publications, ..ListStatus::default() };
+        };
+        let metrics = part.raft.metrics().borrow_watched().clone();
         let count = |index: Option<u64>| index.map_or(0, |index| index + 1);
         let membership = metrics.membership_config.membership();
         let deciding: BTreeMap<MemberId, u32> =
@@ -353,7 +399,7 @@ impl Consensus {
         let named = membership.nodes().filter_map(|(node, _)| member_of_node(*node));
         let awaited = named.filter(|(member, which)| deciding.get(member) != Some(which)).map(|(member, _)| member);
         ListStatus {
-            leader: metrics.current_leader.and_then(|node| self.0.applied.member_of(node)),
+            leader: metrics.current_leader.and_then(|node| self.applied.member_of(node)),
             term: metrics.current_term,
             log_entries: count(metrics.last_log_index),
             committed_entries: count(metrics.local_committed.map(|id| id.index)),
@@ -367,35 +413,48 @@ impl Consensus {
             awaited: awaited.collect(),
             changing: membership.get_joint_config().len() > 1,
             deciding,
-            unreachable: self.0.peers.problems(),
+            unreachable: self.peers.problems(),
             stopped: metrics.running_state.err().map(|fatal| fatal.to_string()),
         }
     }
 
     /// Hands leadership on, where this node has it, and stops. Takes at most some seconds. Answers who took it over.
     pub async fn shutdown(&self) -> Option<MemberId> {
-        self.0.puller.stop();
-        let heir = self.hand_over().await;
+        let part = self.part.as_ref()?;
+        part.puller.stop();
+        let heir = part.hand_over().await;
         // It has stopped either way.
-        if let Err(error) = self.0.raft.shutdown().await {
+        if let Err(error) = part.raft.shutdown().await {
             tracing::warn!(%error, "raft did not stop cleanly");
         }
-        self.0.log.close().await;
+        part.log.close().await;
         heir
     }
+}
 
-    async fn hand_over(&self) -> Option<MemberId> {
-        let raft = &self.0.raft;
-        let heir = self.0.heir()?;
-        raft.trigger().transfer_leader(heir).await.ok()?;
-        // Whether it worked or not, this node goes: the others hold an election where it did not.
-        let changed = raft.wait(Some(self.0.election_max));
-        changed.metrics(|m| m.current_leader == Some(heir), "handed over").await.ok()?;
-        self.0.applied.member_of(heir)
+/// The members count this node of the member, or an earlier one.
+fn ensure_not_retired<'a>(
+    member: MemberId,
+    incarnation: u32,
+    lists: impl IntoIterator<Item = &'a ListState>,
+) -> Result<(), OpenError> {
+    let counted = lists.into_iter().filter_map(|list| Some(list.roster().get(member)?.incarnation)).max();
+    match counted.filter(|now| *now > incarnation) {
+        Some(now) => Err(OpenError::Retired { member, incarnation, now }),
+        None => Ok(()),
     }
 }
 
 impl Inner {
+    async fn hand_over(&self) -> Option<MemberId> {
+        let heir = self.heir()?;
+        self.raft.trigger().transfer_leader(heir).await.ok()?;
+        // Whether it worked or not, this node goes: the others hold an election where it did not.
+        let changed = self.raft.wait(Some(self.election_max));
+        changed.metrics(|m| m.current_leader == Some(heir), "handed over").await.ok()?;
+        self.applied.member_of(heir)
+    }
+
     /// Where this node leads, the voting member's node that is nearest to it.
     pub(crate) fn heir(&self) -> Option<NodeId> {
         let metrics = self.raft.metrics();
@@ -418,6 +477,6 @@ impl Inner {
 
 impl std::fmt::Debug for Consensus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Consensus").field("member", &self.0.member).finish_non_exhaustive()
+        f.debug_struct("Consensus").field("member", &self.member).finish_non_exhaustive()
     }
 }

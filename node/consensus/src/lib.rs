@@ -36,7 +36,7 @@ pub use config::{ConsensusConfig, Timing, Tuning};
 pub use consensus::{Consensus, ListStatus, OpenError};
 pub use log_store::OpenLogError;
 pub use pool::PendingCommand;
-pub use read::ReadError;
+pub use read::{Observes, ReadError};
 pub use replay::ReplayError;
 pub use server::PeerConsensus;
 pub use state_machine::Position;

@@ -1,4 +1,4 @@
-//! One HTTP/2 channel to the node of each other voting member.
+//! One HTTP/2 channel to the node of each other member, and of each recipient.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use comity_core::MemberId;
 use comity_core::canonical::Hex32;
 use comity_core::genesis::RosterMember;
-use comity_core::roster::Roster;
+use comity_core::roster::{MemberStatus, Roster};
 use comity_identity::{
     ConnectorLimits, Credentials, Expectation, MemberAnchors, MemberConnector, SharedTrust, TrustStore,
     explain_tls_error,
@@ -48,10 +48,10 @@ pub(crate) enum Dial {
 
 impl Dial {
     /// A member that votes no more is known by the roots of its row alone.
-    fn channel(&self, row: &RosterMember, endpoint: &Endpoint, leaves: bool) -> Result<Channel, String> {
+    fn channel(&self, row: &RosterMember, endpoint: &Endpoint, standing: Stands) -> Result<Channel, String> {
         match self {
             Self::Tls { credentials, trust } => {
-                let trust = if leaves { last_roots(row)? } else { trust.clone() };
+                let trust = if standing == Stands::Leaving { last_roots(row)? } else { trust.clone() };
                 let limits = ConnectorLimits { connect_timeout_ms: 2_000, handshake_timeout_ms: 3_000 };
                 let expectation = Expectation::node_of(row.member);
                 let connector = MemberConnector::new(credentials, trust, expectation, limits);
@@ -86,7 +86,18 @@ pub(crate) enum CallError {
     NoSuchNode(NodeId),
 }
 
-/// The other voting members' nodes, as the roster has them.
+/// How a peer stands in the roster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// It votes.
+    Voting,
+    /// It votes no more, and consensus cannot do without it yet.
+    Leaving,
+    /// It receives, and hears nothing of consensus.
+    Receiving,
+}
+
+/// The other members' and the recipients' nodes, as the roster has them.
 #[derive(Clone)]
 pub(crate) struct Peers {
     own: Sender,
@@ -99,8 +110,7 @@ pub(crate) struct Peers {
 struct Peer {
     member: MemberId,
     address: String,
-    /// It votes no more.
-    leaves: bool,
+    stands: Stands,
     channel: Channel,
     gate: Mutex<Gate>,
     confirmed: Mutex<Confirmed>,
@@ -122,8 +132,8 @@ impl Peers {
         Self { own: Sender { federation, node: own }, dial, peers, awaited }
     }
 
-    /// Reaches the voting members' nodes of a roster from now on, and no others. Where nothing changed for one, neither does
-    /// its channel.
+    /// Reaches the voting members' and the recipients' nodes of a roster from now on, and no others. Where nothing changed for one,
+    /// neither does its channel.
     ///
     /// INVARIANT: of the nodes that vote no more, only those `needed` are spoken to, by the roots that the roster last had for
     /// them; and they are not heard unless they answer.
@@ -132,18 +142,24 @@ impl Peers {
         if self.awaited.swap(awaited, Ordering::Relaxed) != awaited && awaited {
             tracing::info!("this node is not admitted yet: it waits for the members' ballot");
         }
-        let mut wanted: BTreeMap<NodeId, (&RosterMember, bool)> = BTreeMap::new();
+        let mut wanted: BTreeMap<NodeId, (&RosterMember, Stands)> = BTreeMap::new();
         for standing in roster.iter() {
-            let (node, leaves) = (standing.node_id(), !standing.is_voter());
-            if node != self.own.node && (!leaves || needed.contains(&node)) {
-                wanted.insert(node, (&standing.row, leaves));
+            let node = standing.node_id();
+            let stands = match standing.status {
+                MemberStatus::Active if standing.row.voting => Stands::Voting,
+                MemberStatus::Active => Stands::Receiving,
+                _ if needed.contains(&node) => Stands::Leaving,
+                _ => continue,
+            };
+            if node != self.own.node {
+                wanted.insert(node, (&standing.row, stands));
             }
         }
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
         peers.retain(|node, _| wanted.contains_key(node));
-        for (node, (row, leaves)) in wanted {
-            if peers.get(&node).is_none_or(|peer| peer.address != row.endpoint || peer.leaves != leaves) {
-                match self.peer(row, leaves) {
+        for (node, (row, stands)) in wanted {
+            if peers.get(&node).is_none_or(|peer| peer.address != row.endpoint || peer.stands != stands) {
+                match self.peer(row, stands) {
                     Ok(peer) => drop(peers.insert(node, Arc::new(peer))),
                     Err(problem) => tracing::error!(member = %row.member, problem, "no channel to this member's node"),
                 }
@@ -151,7 +167,7 @@ impl Peers {
         }
     }
 
-    fn peer(&self, row: &RosterMember, leaves: bool) -> Result<Peer, String> {
+    fn peer(&self, row: &RosterMember, stands: Stands) -> Result<Peer, String> {
         let (member, address) = (row.member, row.endpoint.clone());
         // Whatever is dialled makes the TLS; the scheme keeps tonic from asking for its own.
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
@@ -161,18 +177,19 @@ impl Peers {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        let channel = self.dial.channel(row, &endpoint, leaves)?;
+        let channel = self.dial.channel(row, &endpoint, stands)?;
         let (gate, confirmed) = (Mutex::default(), Mutex::default());
-        Ok(Peer { member, address, leaves, channel, gate, confirmed })
+        Ok(Peer { member, address, stands, channel, gate, confirmed })
     }
 
     fn known(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Arc<Peer>>> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The ids of the other nodes.
+    /// The ids of the other nodes that consensus speaks to.
     pub(crate) fn others(&self) -> Vec<NodeId> {
-        self.known().keys().copied().collect()
+        let known = self.known();
+        known.iter().filter(|(_, peer)| peer.stands != Stands::Receiving).map(|(node, _)| *node).collect()
     }
 
     /// How this node names itself.
@@ -180,7 +197,7 @@ impl Peers {
         self.own
     }
 
-    /// The channel to a member's node, for other services of the peer port. Connects when it is used.
+    /// The channel to a member's or recipient's node, for other services of the peer port. Connects when it is used.
     pub(crate) fn channel(&self, member: MemberId) -> Option<Channel> {
         self.known().values().find(|peer| peer.member == member).map(|peer| peer.channel.clone())
     }
@@ -208,7 +225,8 @@ impl Peers {
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        let peer = self.known().get(&node).cloned().ok_or(CallError::NoSuchNode(node))?;
+        let peer = self.known().get(&node).filter(|peer| peer.stands != Stands::Receiving).cloned();
+        let peer = peer.ok_or(CallError::NoSuchNode(node))?;
         peer.gate().admit(peer.member)?;
         let client = ConsensusServiceClient::new(peer.channel.clone())
             .max_decoding_message_size(MESSAGE_MAX_BYTES)

@@ -204,7 +204,8 @@ impl Pool {
 impl Consensus {
     /// The commands that this node knows, that hold, and that the log lacks as far as this node has applied it.
     pub fn pending_commands(&self) -> Vec<PendingCommand> {
-        let held = self.0.pool.held();
+        let Ok(part) = self.part() else { return Vec::new() };
+        let held = part.pool.held();
         let pending = |pooled: &Pooled| PendingCommand {
             submission: pooled.command.submission().clone(),
             checked: pooled.checked.clone(),

@@ -43,7 +43,15 @@ pub enum ReadError {
     /// This node takes no part.
     #[error("this node takes no part in consensus until it is restarted: {0}")]
     Stopped(String),
+    /// A recipient's node never takes part.
+    #[error(transparent)]
+    Observes(#[from] Observes),
 }
+
+/// What only a node that takes part can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a recipient holds no list and takes no part in what the members decide")]
+pub struct Observes;
 
 /// When a leader last spoke to this node and was heard, and how old what is applied here is by what it said.
 #[derive(Debug, Clone, Default)]
@@ -157,7 +165,7 @@ impl Consensus {
     /// # Errors
     /// No quorum confirmed within the time what is current, or this node has stopped.
     pub async fn read_barrier(&self, timeout: Duration) -> Result<(), ReadError> {
-        let inner = &*self.0;
+        let inner = self.part()?;
         let mut problem = String::from("no leader is known");
         match tokio::time::timeout(timeout, inner.barrier(&mut problem)).await {
             Ok(result) => result,
@@ -172,8 +180,14 @@ impl Consensus {
     /// one last answered the leader, once what was committed by then is applied here. Nothing if it never was. A leader that lies
     /// may say that it is younger.
     pub fn age_ms(&self) -> Option<u64> {
-        let applied = self.0.applied.position().borrow().applied;
-        [self.0.quorum_age.ms(), self.0.heard.age_ms(applied)].into_iter().flatten().min()
+        let part = self.part().ok()?;
+        let applied = self.applied.position().borrow().applied;
+        [part.quorum_age.ms(), part.heard.age_ms(applied)].into_iter().flatten().min()
+    }
+
+    /// What this node takes part with.
+    pub(crate) fn part(&self) -> Result<&Inner, Observes> {
+        self.part.as_deref().ok_or(Observes)
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::consensus::{Consensus, Inner};
 use crate::peers::{CallError, jitter};
 use crate::pool::Origin;
+use crate::read::Observes;
 use crate::server::{PROPOSE_TIMEOUT, Proposed};
 use crate::state_machine::Waiting;
 use crate::types::{Command, NodeId};
@@ -60,6 +61,9 @@ pub enum SubmitError {
     /// This node takes no part.
     #[error("this node takes no part in consensus until it is restarted: {0}")]
     Stopped(String),
+    /// A recipient's node never takes part.
+    #[error(transparent)]
+    Observes(#[from] Observes),
 }
 
 pub(crate) fn unreachable_list(members: &[MemberId]) -> String {
@@ -80,7 +84,7 @@ impl Consensus {
     /// # Errors
     /// It is refused, or was not decided in time.
     pub async fn submit(&self, submission: Submission) -> Result<Accepted, SubmitError> {
-        let inner = &*self.0;
+        let inner = self.part()?;
         let command = Command::arriving(submission);
         let keys = inner.applied.keys();
         verify::all(&keys, std::iter::once(&command)).await;

@@ -165,6 +165,44 @@ async fn a_log_belongs_to_one_member_of_one_federation_and_one_process() {
     assert!(matches!(error, OpenError::NotAVoter(_)), "{error}");
 }
 
+/// A recipient's node stands beside: no log, no say, and nothing of what the members order; but it and they find one another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recipients_node_observes() {
+    let ca = member("CA");
+    let world = World::edited(3, |document| {
+        document.members.iter_mut().find(|row| row.member == member("CA")).unwrap().voting = false;
+    });
+    let mut nodes = vec![world.start(member("FR")).await, world.start(member("DE")).await];
+    let genesis = Arc::clone(&world.federation.genesis);
+    let config = || ConsensusConfig { observes: true, ..world.config(ca, Arc::clone(&genesis)) };
+    let observer = Consensus::open(config()).await.unwrap();
+    observer.start().await.unwrap();
+    nodes[0].consensus.submit(world.tabling("FR")).await.unwrap();
+
+    assert!(observer.observes() && observer.service().is_none() && !nodes[0].consensus.observes());
+    let error = observer.submit(world.tabling("FR")).await.unwrap_err();
+    assert!(matches!(error, SubmitError::Observes(_)), "{error}");
+    let error = observer.read_barrier(Duration::from_secs(1)).await.unwrap_err();
+    assert!(matches!(error, ReadError::Observes(_)), "{error}");
+    assert_eq!((observer.age_ms(), observer.status().commands), (None, 0));
+    assert!(!world.folder(ca).exists(), "it holds no log");
+    for node in &nodes {
+        assert!(node.consensus.channel(ca).is_some() && observer.channel(node.consensus.member()).is_some());
+        let status = node.consensus.status();
+        assert!(status.awaited.is_empty() && !status.deciding.contains_key(&ca), "{status:?}");
+    }
+    // Whoever does not say that it observes does not come in by that.
+    let error = Consensus::open(ConsensusConfig { observes: false, ..config() }).await.unwrap_err();
+    assert!(matches!(error, OpenError::NotAVoter(_)), "{error}");
+
+    // What cannot be decided is made known to every node that decides. Nothing listens where the recipient's would: whoever spoke to
+    // it would miss it.
+    nodes.pop().unwrap().kill();
+    let _ = tokio::time::timeout(Duration::from_secs(3), nodes[0].consensus.submit(world.tabling("FR"))).await;
+    let missed: Vec<_> = nodes[0].consensus.status().unreachable.into_keys().collect();
+    assert_eq!(missed, [member("DE")]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_another_genesis_is_told_so() {
     let world = World::new(3);

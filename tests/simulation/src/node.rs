@@ -36,7 +36,8 @@ pub(crate) async fn run(world: Shared, machine: usize) -> turmoil::Result {
     let member = config.member;
     let consensus = Consensus::open_simulated(config).await?;
     let incoming = network.listen(member).await?;
-    let server = Server::builder().layer(WeatherLayer(network)).add_service(consensus.service().into_server());
+    let service = consensus.service().ok_or("every node that is simulated takes part")?.into_server();
+    let server = Server::builder().layer(WeatherLayer(network)).add_service(service);
     tokio::spawn(server.serve_with_incoming(incoming));
     consensus.start().await?;
     world.borrow_mut().machines[machine].consensus = Some(consensus.clone());

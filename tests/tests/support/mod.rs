@@ -60,6 +60,19 @@ impl Field {
         field
     }
 
+    /// As [`Self::start`], with those that receive and have no vote.
+    pub async fn start_with_recipients(members: &[&str], recipients: &[&str], rule: &str) -> Self {
+        let recipients = recipients.iter().map(|party| party.parse().unwrap()).collect();
+        Self::start_plan(&Plan { recipients, ..plan(members, rule).unwrap() }).await
+    }
+
+    /// As [`Self::start`], by a plan of the test's own.
+    pub async fn start_plan(plan: &Plan) -> Self {
+        let mut field = Self::of(plan);
+        field.federation.start(PATIENCE).await.unwrap();
+        field
+    }
+
     pub fn laid_out(members: &[&str], rule: &str) -> Self {
         Self::of(&plan(members, rule).unwrap())
     }
@@ -273,6 +286,23 @@ impl Joined {
 
     /// As [`Self::start`], where the members expect it.
     pub fn start_at(field: &Field, member: &'static str, invite: &str, folder: &str, endpoint: &str) -> Self {
+        Self::start_as(field, member, invite, folder, endpoint, &[])
+    }
+
+    /// As [`Self::start`], of a body that receives and has no vote.
+    pub fn start_recipient(field: &Field, member: &'static str, invite: &str, folder: &str) -> Self {
+        let endpoint = format!("127.0.0.1:{}", free_ports(1).unwrap()[0]);
+        Self::start_as(field, member, invite, folder, &endpoint, &["--recipient"])
+    }
+
+    fn start_as(
+        field: &Field,
+        member: &'static str,
+        invite: &str,
+        folder: &str,
+        endpoint: &str,
+        options: &[&str],
+    ) -> Self {
         let folder = field.federation.folder.join(folder);
         let ports = free_ports(2).unwrap();
         let address = |n: usize| format!("127.0.0.1:{}", ports[n]);
@@ -281,6 +311,7 @@ impl Joined {
         let log = std::fs::File::create(&log_path).unwrap();
         let process = Command::new(program())
             .args(["member", "join", invite, "--member", member, "--run"])
+            .args(options)
             .args(["--endpoint", endpoint, "--listen", endpoint, "--operator-listen", &address(0)])
             .args(["--health-listen", &address(1), "--federation", &name[..8], "--dir"])
             .arg(&folder)

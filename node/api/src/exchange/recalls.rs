@@ -1,6 +1,7 @@
 //! Fetching what is recalled from this member, carrying it out, and answering: from everybody, and however this member stands in the
 //! roster.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,21 +23,26 @@ const ASK_AGAIN: Duration = Duration::from_secs(20);
 pub async fn follow_recalls(node: Arc<Node>, mut told: watch::Receiver<u64>, shutdown: CancellationToken) {
     let mut answered = node.answers_changed();
     let mut all = true;
+    // Those that could not be asked, and are asked again whatever they say meanwhile.
+    let mut missed = BTreeSet::new();
     loop {
         told.borrow_and_update();
         answered.borrow_and_update();
         let mut due = false;
         for origin in node.recall_sources() {
             let answers = node.answers_due(origin).await.map(|due| !due.is_empty()).unwrap_or(false);
-            if !all && !answers && !node.is_left_out() && node.peer_health(origin).problem.is_none() {
+            let silent = !answers && !missed.contains(&origin) && node.peer_health(origin).problem.is_none();
+            if !all && silent && !node.is_left_out() {
                 continue;
             }
             let exchanged = tokio::select! {
                 exchanged = exchange(&node, origin) => exchanged,
                 () = shutdown.cancelled() => return,
             };
+            missed.remove(&origin);
             if let Err(problem) = exchanged {
                 due |= answers;
+                missed.insert(origin);
                 tracing::debug!(%origin, %problem, "its recalls were not exchanged");
             }
         }

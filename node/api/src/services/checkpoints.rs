@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use comity_app::AppError;
 use comity_consensus::cosign::Heads;
 use comity_core::Timestamp;
 use comity_core::checkpoint::SignedCheckpoint;
@@ -26,6 +27,15 @@ impl v1::checkpoint_service_server::CheckpointService for Checkpoints {
         let request = request.into_inner();
         ensure_federation(&self.node, &request.federation)?;
         let consensus = self.node.consensus();
+        let member = caller.peer.member;
+        // INVARIANT: how far the members are, and what they hold, is told to those alone who hold it, too.
+        let votes = consensus.roster(|roster| roster.voters_history().any(|voters| voters.contains_key(&member)));
+        if !votes {
+            return Err(status::of(AppError::Forbidden {
+                reason: "NOT_A_VOTER",
+                problem: format!("{member} has no vote: it does not cosign what the members decided"),
+            }));
+        }
         let behind = || v1::CosignResponse { command_note: Vec::new(), public_note: Vec::new() };
         let mut position = consensus.subscribe();
         let caught_up = position.wait_for(|p| p.commands >= request.commands);
@@ -44,7 +54,6 @@ impl v1::checkpoint_service_server::CheckpointService for Checkpoints {
         let theirs = SignedCheckpoint::from_bytes(&request.command_note)
             .and_then(|commands| Ok(Heads { commands, public: SignedCheckpoint::from_bytes(&request.public_note)? }))
             .map_err(|e| status::field("command_note", e.to_string()))?;
-        let member = caller.peer.member;
         if let Some(voter) = voters.get(&member) {
             let mut ours = heads.clone();
             if let Err(error) = cosigner.merge(&mut ours, theirs, member, voter).await {

@@ -51,6 +51,7 @@ impl v1::node_service_server::NodeService for Nodes {
             access_log_healthy: self.node.can_record(),
             access_log_size: self.node.access_log_size(),
             peers,
+            recipient: self.node.consensus().observes(),
             uptime_seconds: (now - self.node.started().as_seconds()).max(0),
         }))
     }

@@ -163,7 +163,14 @@ impl Sender {
                     Ok(()) => Event::News,
                     Err(_) => Event::End,
                 },
-                _ = recalls.changed() => Event::News,
+                changed = recalls.changed() => match changed {
+                    Ok(()) => {
+                        // Waiting for it has taken note of it: whether the partner is to be told is looked at above.
+                        recalls.mark_changed();
+                        Event::News
+                    }
+                    Err(_) => Event::End,
+                },
                 _ = beat.tick(), if underway.is_empty() => Event::Beat,
                 () = tokio::time::sleep(RECEIPT_TIMEOUT), if !underway.is_empty() => Event::End,
                 _ = stopping.wait_for(|stopping| *stopping) => Event::End,

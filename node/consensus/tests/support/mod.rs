@@ -209,6 +209,7 @@ impl World {
             folder: self.folder(member),
             genesis,
             member,
+            observes: false,
             credentials: self.credentials(member, Role::Node),
             trust: self.trust.clone(),
             timing: Timing { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 1_000 },
@@ -243,7 +244,7 @@ impl World {
         let running = Running::new();
         let started = running.0.as_ref().unwrap().spawn(async move {
             let consensus = open(config).await?;
-            serve(&endpoint, tls, trust, consensus.service().into_server());
+            serve(&endpoint, tls, trust, consensus.service().unwrap().into_server());
             consensus.start().await?;
             Ok::<_, OpenError>(consensus)
         });
