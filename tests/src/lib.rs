@@ -12,7 +12,9 @@ pub mod load;
 pub mod proxy;
 pub mod reader;
 pub mod seed;
+pub mod staff;
 pub mod stock;
+pub mod stores;
 
 /// Whatever stops a campaign or a benchmark.
 pub type Problem = Box<dyn std::error::Error + Send + Sync>;

@@ -64,6 +64,13 @@ impl Field {
         Self::of(&plan(members, rule).unwrap())
     }
 
+    /// As [`Self::laid_out`], with more lines of TOML sections laid over each node's configuration.
+    pub fn laid_out_with(members: &[&str], rule: &str, settings: &str) -> Self {
+        let mut plan = plan(members, rule).unwrap();
+        plan.settings.push_str(settings);
+        Self::of(&plan)
+    }
+
     fn of(plan: &Plan) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let federation = lay_out(folder.path(), plan, program()).unwrap();
