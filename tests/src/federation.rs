@@ -71,10 +71,18 @@ fn way(
     certificate: &Path,
 ) -> Result<(Endpoint, MemberConnector), Problem> {
     let credentials = Credentials::load(&certificate.with_extension("pem"), &certificate.with_extension("key"))?;
-    let anchors = federation.genesis.members().values().map(anchors).collect::<Result<Vec<_>, _>>()?;
-    let trust = SharedTrust::new(TrustStore::new(&anchors)?);
+    let trust = trust_of(federation)?;
     let connector = MemberConnector::new(&credentials, trust, Expectation::node_of(to), ConnectorLimits::default())?;
     Ok((Endpoint::from_shared(format!("http://{address}"))?, connector))
+}
+
+/// The roots of every member of the genesis.
+///
+/// # Errors
+/// One of them is no certificate.
+pub fn trust_of(federation: &Federation) -> Result<SharedTrust, Problem> {
+    let anchors = federation.genesis.members().values().map(anchors).collect::<Result<Vec<_>, _>>()?;
+    Ok(SharedTrust::new(TrustStore::new(&anchors)?))
 }
 
 fn anchors(member: &RosterMember) -> Result<MemberAnchors, Problem> {

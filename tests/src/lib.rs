@@ -8,6 +8,7 @@ pub mod commands;
 pub mod door;
 pub mod federation;
 pub mod freeze;
+pub mod liar;
 pub mod load;
 pub mod proxy;
 pub mod reader;

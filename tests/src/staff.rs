@@ -52,6 +52,21 @@ impl Staff {
         })
     }
 
+    /// The operator's own calls.
+    pub fn records(&self) -> RecordServiceClient<Channel> {
+        self.records.clone()
+    }
+
+    /// The approver's own calls.
+    pub fn approvals(&self) -> ApprovalServiceClient<Channel> {
+        self.approvals.clone()
+    }
+
+    /// The policy officer's own calls.
+    pub fn policies(&self) -> PolicyServiceClient<Channel> {
+        self.policies.clone()
+    }
+
     /// Drafts a record.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ use crate::serve::MESSAGE_MAX_BYTES;
 
 /// How often a member that is told nothing else asks, and how often answers that did not arrive are sent again.
 const ASK_AGAIN: Duration = Duration::from_secs(20);
+/// The most answers that one originator is asked for in a turn, so that one that tells for ever keeps nobody else's recalls waiting.
+const ROUNDS_MAX: usize = 100;
 
 /// Fetches, carries out and answers recalls, until shutdown. `told` changes when a partner says that there are some.
 pub async fn follow_recalls(node: Arc<Node>, mut told: watch::Receiver<u64>, shutdown: CancellationToken) {
@@ -26,6 +28,7 @@ pub async fn follow_recalls(node: Arc<Node>, mut told: watch::Receiver<u64>, shu
         told.borrow_and_update();
         answered.borrow_and_update();
         let mut due = false;
+        let began = tokio::time::Instant::now();
         for origin in node.recall_sources() {
             let answers = node.answers_due(origin).await.map(|due| !due.is_empty()).unwrap_or(false);
             if !all && !answers && !node.is_left_out() && node.peer_health(origin).problem.is_none() {
@@ -47,6 +50,11 @@ pub async fn follow_recalls(node: Arc<Node>, mut told: watch::Receiver<u64>, shu
             () = tokio::time::sleep(pause) => false,
             () = shutdown.cancelled() => return,
         };
+        // A partner that says without end that there are some has nobody asked more often than this.
+        tokio::select! {
+            () = tokio::time::sleep_until(began + BACKOFF_MIN) => {}
+            () = shutdown.cancelled() => return,
+        }
     }
 }
 
@@ -55,7 +63,7 @@ async fn exchange(node: &Node, origin: MemberId) -> Result<(), String> {
     let mut client: PeerServiceClient<Channel> =
         PeerServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX_BYTES);
     let federation = node.genesis().federation().0.to_vec();
-    loop {
+    for _ in 0..ROUNDS_MAX {
         let after = node.recall_position(origin).await.map_err(said)?;
         let mut request = tonic::Request::new(v1::FetchRecallsRequest { federation: federation.clone(), after });
         request.set_timeout(CALL_TIMEOUT);
@@ -66,6 +74,10 @@ async fn exchange(node: &Node, origin: MemberId) -> Result<(), String> {
         for recall in &told.recalls {
             // One that is not as it must be is told again and again: nothing that is asked for is passed over.
             node.carry_out_recall(origin, recall).await.map_err(said)?;
+        }
+        if told.position <= after {
+            // Asked again, it would tell the same.
+            break;
         }
         node.set_recall_position(origin, told.position).await.map_err(said)?;
     }
