@@ -133,7 +133,8 @@ impl Stream {
                 match self.answers.message().await?.map(|answer| answer.message) {
                     Some(Some(Answer::Page(page))) => return Ok(Next::Page(page)),
                     Some(Some(Answer::Notice(notice))) if notice.up_to_date => return Ok(Next::NothingNew),
-                    Some(_) => {}
+                    Some(Some(Answer::Notice(notice))) => panic!("{notice:?}"),
+                    Some(None) => {}
                     None => return Ok(Next::End),
                 }
             }
@@ -147,6 +148,18 @@ impl Stream {
             Next::Page(page) => page,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The next notice, whatever pages come before.
+    async fn notice(&mut self) -> v1::ExchangeNotice {
+        let notice = async {
+            loop {
+                if let Some(Answer::Notice(notice)) = self.answers.message().await.unwrap().unwrap().message {
+                    return notice;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, notice).await.expect("nothing is said of a recall")
     }
 
     /// How it ends, whatever comes before.
@@ -393,9 +406,16 @@ async fn an_answer_to_a_recall_of_others_is_one_to_none() {
     let words = incident(Tier::Restricted, &[member("CA")], "For Canada.");
     let for_ca: RecordId = staff.draft(v1::RecordKind::Incident, &words).await.unwrap().id.parse().unwrap();
     staff.share(&[for_ca], member("CA")).await.unwrap();
-    ca.open(&[]).await.unwrap().page().await;
+    let (mut of_ca, mut of_de) = (ca.open(&[]).await.unwrap(), de.open(&[]).await.unwrap());
+    of_ca.page().await;
     let id = for_ca.to_string();
     field.approved("FR", Role::Operator, &["recall", "start", &id, "--reason", "A reason.", "--yes"]).await;
+    // Whoever has a stream open is told at once that there is one, and nobody else is.
+    while !matches!(of_ca.notice().await, v1::ExchangeNotice { recalls: true, .. }) {}
+    let words = incident(Tier::Restricted, &[member("DE")], "For Germany.");
+    let for_de: RecordId = staff.draft(v1::RecordKind::Incident, &words).await.unwrap().id.parse().unwrap();
+    staff.share(&[for_de], member("DE")).await.unwrap();
+    while !items(&of_de.page().await).iter().any(|item| item.record == for_de) {}
     let fetch = |partner: &Partner, after| {
         let request = v1::FetchRecallsRequest { federation: partner.federation.0.to_vec(), after };
         let mut client = partner.client.clone();

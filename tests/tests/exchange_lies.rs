@@ -364,7 +364,7 @@ async fn nobody_but_its_originator_has_a_record_given_back() {
     // What is the sender's own to recall is answered, whether or not a copy is here.
     let right = RecallStatement { record: own, ..statement };
     liar.recall(vec![sign_recall(&right, &fr).to_bytes()]);
-    liar.say(recalls());
+    // Nobody says again that there are some: what could not be carried out is asked for again all the same.
     hear(&mut liar, "an answer", |heard| matches!(heard, Heard::AnsweredRecall(_))).await;
     field.refused(Exit::NotFound, "DE", Role::Operator, &["incident", "show", &own.to_string()], &[]).await;
     assert!(de.get(record).await.is_ok());

@@ -1,6 +1,7 @@
 //! Fetching what is recalled from this member, carrying it out, and answering: from everybody, and however this member stands in the
 //! roster.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,23 +24,34 @@ const ROUNDS_MAX: usize = 100;
 /// Fetches, carries out and answers recalls, until shutdown. `told` changes when a partner says that there are some.
 pub async fn follow_recalls(node: Arc<Node>, mut told: watch::Receiver<u64>, shutdown: CancellationToken) {
     let mut answered = node.answers_changed();
-    let mut all = true;
+    let (mut all, mut next) = (true, tokio::time::Instant::now());
+    // Whoever could not be asked, or told what could not be carried out: it may say nothing more, so it is asked again unasked.
+    let mut owed = BTreeSet::new();
     loop {
+        // A partner that says without end that there are some has nobody asked more often than this.
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = shutdown.cancelled() => return,
+        }
+        next = tokio::time::Instant::now() + BACKOFF_MIN;
+        all |= told.has_changed().unwrap_or(false);
         told.borrow_and_update();
         answered.borrow_and_update();
         let mut due = false;
-        let began = tokio::time::Instant::now();
         for origin in node.recall_sources() {
             let answers = node.answers_due(origin).await.map(|due| !due.is_empty()).unwrap_or(false);
-            if !all && !answers && !node.is_left_out() && node.peer_health(origin).problem.is_none() {
+            let is_told = node.peer_health(origin).problem.is_none() && !node.is_left_out();
+            if !all && !answers && is_told && !owed.contains(&origin) {
                 continue;
             }
             let exchanged = tokio::select! {
                 exchanged = exchange(&node, origin) => exchanged,
                 () = shutdown.cancelled() => return,
             };
+            owed.remove(&origin);
             if let Err(problem) = exchanged {
-                due |= answers;
+                owed.insert(origin);
+                due |= answers || is_told;
                 tracing::debug!(%origin, %problem, "its recalls were not exchanged");
             }
         }
@@ -50,11 +62,6 @@ pub async fn follow_recalls(node: Arc<Node>, mut told: watch::Receiver<u64>, shu
             () = tokio::time::sleep(pause) => false,
             () = shutdown.cancelled() => return,
         };
-        // A partner that says without end that there are some has nobody asked more often than this.
-        tokio::select! {
-            () = tokio::time::sleep_until(began + BACKOFF_MIN) => {}
-            () = shutdown.cancelled() => return,
-        }
     }
 }
 

@@ -108,6 +108,7 @@ struct Sender {
 enum Event {
     Receipt(Vec<u8>),
     News,
+    Recalled,
     Beat,
     End,
 }
@@ -124,18 +125,16 @@ impl Sender {
     async fn exchange(&mut self, asked: &mut Streaming<v1::ExchangeRequest>) -> Result<(), Status> {
         let mut news = self.node.outbox_news();
         let mut recalls = self.node.recalls_changed();
-        recalls.mark_changed();
+        // Whether there are some is looked at when the stream begins, and whenever one was made.
+        let mut recalled = true;
         let mut stopping = self.node.stopping();
         let mut beat = tokio::time::interval(HEARTBEAT);
         // The pages that are on their way, and until when each waits for its receipt.
         let mut underway: VecDeque<(SentPage, Instant)> = VecDeque::new();
         let mut idle = false;
         loop {
-            if recalls.has_changed().unwrap_or(false) {
-                recalls.mark_unchanged();
-                if self.node.awaits_answer(self.partner).await.map_err(status::of)? {
-                    self.notice(v1::ExchangeNotice { up_to_date: false, recalls: true }).await?;
-                }
+            if std::mem::take(&mut recalled) && self.node.awaits_answer(self.partner).await.map_err(status::of)? {
+                self.notice(v1::ExchangeNotice { up_to_date: false, recalls: true }).await?;
             }
             // Marked as seen before looking, so that news in between is not slept through.
             news.borrow_and_update();
@@ -163,7 +162,10 @@ impl Sender {
                     Ok(()) => Event::News,
                     Err(_) => Event::End,
                 },
-                _ = recalls.changed() => Event::News,
+                changed = recalls.changed() => match changed {
+                    Ok(()) => Event::Recalled,
+                    Err(_) => Event::End,
+                },
                 _ = beat.tick(), if underway.is_empty() => Event::Beat,
                 () = tokio::time::sleep_until(overdue.unwrap_or_else(Instant::now)), if overdue.is_some() => Event::End,
                 _ = stopping.wait_for(|stopping| *stopping) => Event::End,
@@ -178,6 +180,7 @@ impl Sender {
                     }
                 }
                 Event::News => {}
+                Event::Recalled => recalled = true,
                 Event::Beat => self.notice(v1::ExchangeNotice { up_to_date: true, recalls: false }).await?,
                 Event::End => return Ok(()),
             }
