@@ -4,6 +4,7 @@
 
 pub mod agreement;
 pub mod bench;
+pub mod canary;
 pub mod commands;
 pub mod door;
 pub mod federation;
