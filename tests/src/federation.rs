@@ -72,18 +72,18 @@ fn way(
     certificate: &Path,
 ) -> Result<(Endpoint, MemberConnector), Problem> {
     let credentials = Credentials::load(&certificate.with_extension("pem"), &certificate.with_extension("key"))?;
-    let trust = SharedTrust::new(trust(federation)?);
+    let trust = trust_of(federation)?;
     let connector = MemberConnector::new(&credentials, trust, Expectation::node_of(to), ConnectorLimits::default())?;
     Ok((Endpoint::from_shared(format!("http://{address}"))?, connector))
 }
 
-/// Whom the federation's genesis vouches for.
+/// The roots of every member of the genesis.
 ///
 /// # Errors
-/// A root cannot be read.
-pub fn trust(federation: &Federation) -> Result<TrustStore, Problem> {
+/// One of them is no certificate.
+pub fn trust_of(federation: &Federation) -> Result<SharedTrust, Problem> {
     let anchors = federation.genesis.members().values().map(anchors).collect::<Result<Vec<_>, _>>()?;
-    Ok(TrustStore::new(&anchors)?)
+    Ok(SharedTrust::new(TrustStore::new(&anchors)?))
 }
 
 fn anchors(member: &RosterMember) -> Result<MemberAnchors, Problem> {

@@ -4,12 +4,11 @@
 use comity_cli::demo::federation::Federation;
 use comity_core::canonical::Hex32;
 use comity_core::document::Document;
-use comity_core::{MemberId, RecordId, RecordKind, SpiffeId, Timestamp, VersionId};
+use comity_core::{MemberId, RecordId, RecordKind, SpiffeId, Tier, Timestamp, VersionId};
 use comity_store::policies::NewPolicy;
 use comity_store::records::{NewRecord, NewShare, StoredShare};
-use comity_store::{KeyFile, NationalStore, StoreLocation};
 
-use crate::Problem;
+use crate::{Problem, stores};
 
 /// Records to a transaction.
 const STEP_RECORDS: usize = 1_000;
@@ -23,6 +22,8 @@ pub struct Stock {
     pub records: usize,
     /// About how many bytes of JSON each has.
     pub bytes: usize,
+    /// How secret each is.
+    pub tier: Tier,
     /// With whom all of them are shared.
     pub parties: Vec<MemberId>,
     /// The policy for each of these.
@@ -35,25 +36,7 @@ impl Stock {
     /// # Errors
     /// The store cannot be opened or written.
     pub async fn put(&self, federation: &Federation) -> Result<Vec<RecordId>, Problem> {
-        self.put_of(federation, "restricted").await
-    }
-
-    /// As [`Self::put`], of another tier.
-    ///
-    /// # Errors
-    /// As [`Self::put`].
-    pub async fn put_of(&self, federation: &Federation, tier: &str) -> Result<Vec<RecordId>, Problem> {
-        let seat = federation.seat(self.member.as_str()).ok_or("no seat")?;
-        let data = seat.folder.join("data");
-        std::fs::create_dir_all(&data)?;
-        let store = NationalStore::open(
-            &StoreLocation::File(data.join("national.db")),
-            KeyFile::at(seat.folder.join("store.key")),
-            data.join("erasures"),
-            self.member,
-            federation.genesis.federation(),
-        )
-        .await?;
+        let store = stores::open(federation, self.member).await?;
         let person = |role: &str, name: &str| -> Result<SpiffeId, Problem> {
             let domain = &federation.genesis.member(self.member).ok_or("not in the genesis")?.trust_domain;
             Ok(format!("spiffe://{domain}/{role}/{name}").parse()?)
@@ -95,20 +78,22 @@ impl Stock {
         })
     }
 
-    /// An incident whose description fills it up.
-    fn document(&self, tier: &str) -> Result<Document, Problem> {
-        let parties: Vec<&str> = self.parties.iter().map(MemberId::as_str).collect();
-        let with = |description: &str| {
-            serde_json::json!({
-                "title": "An incident of the benchmark",
-                "marking": { "tier": tier, "releasable_to": parties },
-                "date": "2017-04-04",
-                "place": "Somewhere",
-                "description": description,
-            })
-            .to_string()
-        };
-        let filler = "w".repeat(self.bytes.saturating_sub(with("").len()).max(1));
-        Ok(Document::from_json(RecordKind::Incident, with(&filler).as_bytes())?)
+    fn document(&self) -> Result<Document, Problem> {
+        let filler = self.bytes.saturating_sub(incident(self.tier, &self.parties, "").len()).max(1);
+        let text = incident(self.tier, &self.parties, &"w".repeat(filler));
+        Ok(Document::from_json(RecordKind::Incident, text.as_bytes())?)
     }
+}
+
+/// An incident as its author writes it, releasable to these parties.
+pub fn incident(tier: Tier, parties: &[MemberId], description: &str) -> String {
+    let parties: Vec<&str> = parties.iter().map(MemberId::as_str).collect();
+    serde_json::json!({
+        "title": "An invented incident",
+        "marking": { "tier": tier.as_str(), "releasable_to": parties },
+        "date": "2017-04-04",
+        "place": "Somewhere",
+        "description": description,
+    })
+    .to_string()
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use comity_cli::Exit;
 use comity_core::Role;
-use comity_core::access::AccessLeaf;
+use comity_core::Timestamp;
+use comity_core::access::{AccessLeaf, AccessRecord, Outcome, Touched};
 use comity_core::canonical::Hex32;
 use comity_core::merkle::Frontier;
 use sqlx::Row as _;
@@ -16,6 +17,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use support::{Field, PATIENCE};
 
 const FR: usize = 0;
+/// Large records of an access log.
+const LARGE: usize = 220;
 
 /// Lets the administrator at the database of a stopped node, then starts it again.
 async fn tamper<F, O>(field: &mut Field, change: F) -> Result<(), String>
@@ -139,4 +142,38 @@ async fn an_edit_a_removal_and_a_rewrite_are_found() {
         .await;
     // What this auditor's own machine remembers is enough, too.
     field.refused(Exit::VerificationFailed, "FR", Role::Auditor, &["audit", "verify"], &["REWRITE"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_large_records_is_read_and_proved() {
+    let mut field = Field::laid_out(&["FR", "DE", "CA"], "quorum(2/3)");
+    let fr = "FR".parse().unwrap();
+    let store = comity_tests::stores::open(&field.federation, fr).await.unwrap();
+    // As many and as large as the pages of a great exchange have them: together more than one answer holds.
+    let touched = |n: usize| Touched { because: vec!["w".repeat(16_000); 10], ..Touched::resource(format!("R-{n}")) };
+    for n in 0..LARGE {
+        let record = AccessRecord {
+            at: Timestamp::from_jiff(jiff::Timestamp::now()),
+            who: None,
+            member: Some(fr),
+            from: "this test".to_owned(),
+            action: "a large one".to_owned(),
+            outcome: Outcome::Allowed,
+            reason: None,
+            touched: vec![touched(n)],
+            request_id: None,
+            count: 1,
+        };
+        store.access_log().append(record).await.unwrap();
+    }
+    store.close().await;
+    field.federation.start(PATIENCE).await.unwrap();
+    field.ok("FR", Role::Auditor, &["audit", "verify"]).await;
+    let command = ["audit", "log", "--action", "a large one", "--limit", "1000"];
+    let log = field.ok("FR", Role::Auditor, &command).await;
+    let read: std::collections::BTreeSet<&str> =
+        log["records"].as_array().unwrap().iter().map(|r| r["touched"][0]["resource"].as_str().unwrap()).collect();
+    assert_eq!(read.len(), LARGE);
+    let fewer = field.ok("FR", Role::Auditor, &["audit", "log", "--action", "a large one", "--limit", "50"]).await;
+    assert_eq!(fewer["records"].as_array().map(Vec::len), Some(50));
 }

@@ -50,6 +50,6 @@ pub use publications::PublicationView;
 pub use recalls::{RecallView, ToldRecalls};
 pub use receive::VerifiedPage;
 pub use records::{OwnRecord, ReceivedCopy, RecordPage, RecordView, SharedVersion, Withdrawal};
-pub use release::Page;
+pub use release::{Page, SentPage};
 pub use signing::{Signing, ToSign};
 pub use watch::{ListWatch, WatchedPublication};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use comity_consensus::Consensus;
@@ -86,6 +87,8 @@ pub struct NodeParts {
     pub equivalences: Equivalences,
     /// For how many days backups of this node keep what was destroyed.
     pub backup_days: u32,
+    /// How long a page waits for its receipt before the stream ends.
+    pub receipt_timeout: Duration,
     /// Where the officers' copies of them are.
     pub policy_dir: PathBuf,
     /// The member's keys.
@@ -107,6 +110,7 @@ pub struct Node {
     pub(crate) people: ArcSwap<Option<People>>,
     pub(crate) equivalences: Equivalences,
     pub(crate) backup_days: u32,
+    receipt_timeout: Duration,
     pub(crate) cursors: Cursors,
     pub(crate) tokens: Tokens,
     /// Grows as partners come: the roster bounds it.
@@ -148,6 +152,7 @@ impl Node {
             people: ArcSwap::from_pointee(parts.people),
             equivalences: parts.equivalences,
             backup_days: parts.backup_days,
+            receipt_timeout: parts.receipt_timeout,
             own: parts.own,
             genesis: parts.genesis,
             genesis_file: parts.genesis_file,
@@ -221,6 +226,11 @@ impl Node {
     /// Becomes true once the node stops.
     pub fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
+    }
+
+    /// How long a page waits for its receipt before the stream ends.
+    pub fn receipt_timeout(&self) -> Duration {
+        self.receipt_timeout
     }
 
     /// When this node began to serve.

@@ -105,6 +105,10 @@ impl Node {
         if self.equivalences.tier(discover.originator, &discover.marking, now) > ceiling {
             return Err(format!("{} is above this node's accreditation", discover.record));
         }
+        // Whoever comes to be a party is so before anything can be releasable to it: a node that is behind asks again once it is not.
+        if let Some(stranger) = discover.marking.releasable_to.iter().find(|party| self.party(**party).is_none()) {
+            return Err(format!("{} is releasable to {stranger}, which is not in the roster", discover.record));
+        }
         if !discover.is_for(self.member()) {
             return Err(format!("{} is not releasable to this member, and was not released onward", discover.record));
         }

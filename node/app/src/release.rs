@@ -12,7 +12,9 @@ use comity_core::document::LinkTarget;
 use comity_core::dsse::Envelope;
 use comity_core::merkle;
 use comity_core::release::{Action as View, Party, RecordHeader, Share};
-use comity_core::view::{Change, PageItem, PageStatement, SealedItem, Terms, Views, sign_page, verify_receipt};
+use comity_core::view::{
+    Change, PAGE_MAX_ITEMS, PageItem, PageStatement, SealedItem, Terms, Views, sign_page, verify_receipt,
+};
 use comity_core::{MemberId, RecordId, Timestamp, Violations};
 use comity_policy::Level;
 use comity_store::outbox::{Candidate, Decided, Numbered, OutboxError, Receipt, ReleasedChange, Telling};
@@ -23,8 +25,6 @@ use crate::error::{AppError, InternalError};
 use crate::fresh;
 use crate::node::Node;
 
-/// The most items of a page.
-const PAGE_MAX_ITEMS: usize = 512;
 /// The fewest rows of the queue that are looked at in one step.
 const PENDING_MIN: usize = 64;
 /// The most reasons that the access record names for one item.
@@ -43,8 +43,8 @@ pub struct Page {
     pub items: Vec<SealedItem>,
     /// What the partner carries to its next stream.
     pub next_cursor: Vec<u8>,
-    /// The number of the last item: what the next page follows.
-    pub last_number: u64,
+    /// What a receipt for it names.
+    pub sent: SentPage,
     /// For the access record, which must be durable before the page leaves.
     pub touched: Vec<Touched>,
 }
@@ -68,6 +68,15 @@ impl Turn {
     fn learn(&mut self, count: usize, fitted: usize) {
         self.fits = if fitted < count { fitted.max(1) } else { (self.fits * 2).min(PAGE_MAX_ITEMS) };
     }
+}
+
+/// A page that was sent, as its receipt names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentPage {
+    /// The number of the last item: what the next page follows.
+    pub last_number: u64,
+    /// The root over the items.
+    pub root: Hex32,
 }
 
 /// What a party is to have of a record, and why.
@@ -332,14 +341,21 @@ impl Node {
         };
         let envelope = sign_page(&statement, &self.keys.node).to_bytes();
         let next_cursor = self.cursors.seal(partner, last_number);
-        Ok(Page { envelope, items, next_cursor, last_number, touched })
+        let sent = SentPage { last_number, root: statement.root };
+        Ok(Page { envelope, items, next_cursor, sent, touched })
     }
 
-    /// Keeps a partner's receipt. Returns the number up to which the partner has everything.
+    /// Keeps a partner's receipt for one of the pages that are on their way to it. Returns the number up to which the partner has
+    /// everything.
     ///
     /// # Errors
     /// It is not the partner's, or not about what it was given.
-    pub async fn acknowledge(&self, partner: MemberId, receipt: &[u8]) -> Result<u64, AppError> {
+    pub async fn acknowledge(
+        &self,
+        partner: MemberId,
+        receipt: &[u8],
+        underway: impl IntoIterator<Item = SentPage>,
+    ) -> Result<u64, AppError> {
         let refuse = |problem: String| AppError::from(Violations::one("receipt", problem));
         self.line(partner).ok_or(AppError::NotFound("partner"))?;
         let node_key = self.node_key_of(partner)?;
@@ -350,6 +366,11 @@ impl Node {
             && statement.to == partner;
         if !about_us {
             return Err(refuse("is about another exchange".into()));
+        }
+        // INVARIANT: a receipt that is kept is for what was sent, so that it is evidence of it.
+        let named = SentPage { last_number: statement.last_number, root: statement.root };
+        if !underway.into_iter().any(|sent| sent == named) {
+            return Err(refuse("is not for a page that is on its way to you".into()));
         }
         let receipt = Receipt {
             last_number: statement.last_number,

@@ -165,11 +165,13 @@ impl Default for Store {
 pub struct Exchange {
     /// The longest pause after failures, in milliseconds.
     pub backoff_max_ms: u64,
+    /// How long a page may wait for its receipt before the stream ends, in milliseconds: it is resumed from what was stored.
+    pub receipt_timeout_ms: u64,
 }
 
 impl Default for Exchange {
     fn default() -> Self {
-        Self { backoff_max_ms: 60_000 }
+        Self { backoff_max_ms: 60_000, receipt_timeout_ms: 60_000 }
     }
 }
 
@@ -364,6 +366,9 @@ impl Config {
         if !(500..=3_600_000).contains(&self.exchange.backoff_max_ms) {
             return value("exchange.backoff_max_ms", "expected 500 to 3600000".into());
         }
+        if !(500..=600_000).contains(&self.exchange.receipt_timeout_ms) {
+            return value("exchange.receipt_timeout_ms", "expected 500 to 600000".into());
+        }
         if self.store.password_file.is_some() && self.store.url.is_none() {
             return value("store.password_file", "there is no store.url that it is for".into());
         }
@@ -466,6 +471,7 @@ mod tests {
             ("[keys]", "[health]\nlisten = \"0.0.0.0:1\"\n[keys]", "health.listen"),
             ("[keys]", "[consensus]\nheartbeat_ms = 900\n[keys]", "consensus"),
             ("[keys]", "[exchange]\nbackoff_max_ms = 1\n[keys]", "exchange.backoff_max_ms"),
+            ("[keys]", "[exchange]\nreceipt_timeout_ms = 1\n[keys]", "exchange.receipt_timeout_ms"),
             ("[keys]", "[store]\npassword_file = \"p\"\n[keys]", "store.password_file"),
             ("[keys]", "[store]\nbackup_days = 99999\n[keys]", "store.backup_days"),
             ("[keys]", "[consensus]\nsnapshot_every_entries = 1\n[keys]", "consensus"),

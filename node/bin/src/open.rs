@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use comity_app::{Keys, Node, NodeParts};
 use comity_consensus::cosign::Cosigner;
@@ -83,6 +84,7 @@ pub async fn open(config: &Config) -> Result<Opened, StartError> {
         people,
         equivalences: materials.equivalences.clone(),
         backup_days: config.store.backup_days,
+        receipt_timeout: Duration::from_millis(config.exchange.receipt_timeout_ms),
         policy_dir: config.policy_dir.clone(),
         keys,
     }));

@@ -323,6 +323,12 @@ pub const PAGE_TYPE: &str = "application/vnd.comity.page.v1+json";
 /// The payload type of a receipt's envelope.
 pub const RECEIPT_TYPE: &str = "application/vnd.comity.receipt.v1+json";
 
+/// The most items of a page.
+pub const PAGE_MAX_ITEMS: usize = 512;
+/// The largest item, in bytes: a document of the largest size, each of whose characters is escaped once more as it is put into the
+/// item, and what goes with it.
+pub const ITEM_MAX_BYTES: usize = 3 * Document::MAX_BYTES;
+
 /// One item as it is sent: its salt and exact bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedItem {
@@ -365,6 +371,20 @@ pub enum RefusedPage {
         found: String,
         /// What was expected.
         expected: String,
+    },
+    /// No items, or more than a page may have.
+    #[error("page items: {found}, expected 1 to {PAGE_MAX_ITEMS}")]
+    Items {
+        /// How many it has.
+        found: usize,
+    },
+    /// An item that no record can make so large.
+    #[error("item {number}: {bytes} bytes, expected at most {ITEM_MAX_BYTES}")]
+    Size {
+        /// The item.
+        number: u64,
+        /// How large it is.
+        bytes: usize,
     },
     /// The items do not hash to the signed root.
     #[error("the items do not hash to the signed root")]
@@ -444,6 +464,14 @@ pub fn verify_page(
     same("from", statement.from.to_string(), from.to_string())?;
     same("to", statement.to.to_string(), to.to_string())?;
     same("count", statement.count.to_string(), items.len().to_string())?;
+    if items.is_empty() || items.len() > PAGE_MAX_ITEMS {
+        return Err(RefusedPage::Items { found: items.len() });
+    }
+    if let Some((item, number)) =
+        items.iter().zip(statement.first_number..).find(|(i, _)| i.bytes.len() > ITEM_MAX_BYTES)
+    {
+        return Err(RefusedPage::Size { number, bytes: item.bytes.len() });
+    }
     let mut tree = MerkleLog::default();
     items.iter().for_each(|item| tree.append(item.leaf()));
     if tree.root() != statement.root {

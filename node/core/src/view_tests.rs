@@ -120,6 +120,50 @@ fn a_number_that_no_other_reader_holds_is_refused() {
 }
 
 #[test]
+fn a_page_has_items_and_not_too_many_or_too_large_ones() {
+    let (_, _, key) = page(Action::Read);
+    let record = RecordId::new(member("FR"), RecordKind::Proposal, [1; 10]);
+    let retractions = |count: u64| -> Vec<SealedItem> {
+        let items = (8..8 + count).map(|number| PageItem { number, record, change: Change::Retract });
+        items.map(|item| SealedItem::new(&item, Hex32([1; 32]))).collect()
+    };
+    for (count, taken) in [(0, false), (1, true), (PAGE_MAX_ITEMS as u64, true), (PAGE_MAX_ITEMS as u64 + 1, false)] {
+        let sealed = retractions(count);
+        let checked = check(&sign(&sealed, &key), &sealed, &key);
+        assert_eq!(checked.is_ok(), taken, "{count}: {checked:?}");
+    }
+    let mut sealed = retractions(1);
+    sealed[0].bytes.resize(ITEM_MAX_BYTES + 1, b' ');
+    assert!(matches!(check(&sign(&sealed, &key), &sealed, &key), Err(RefusedPage::Size { number: 8, .. })));
+}
+
+#[test]
+fn the_largest_record_fits_into_an_item_whatever_is_in_it() {
+    let record = RecordId::new(member("FR"), RecordKind::Incident, [1; 10]);
+    // Quotation marks grow most as they are escaped twice.
+    for filler in ["w", "\"", "\\", "é"] {
+        let with = |description: &str| {
+            let document = serde_json::json!({
+                "title": "x", "marking": { "tier": "official", "releasable_to": ["DE"] },
+                "date": "2017", "place": "y", "sources": [{ "description": description }],
+            });
+            document.to_string().into_bytes()
+        };
+        let mut count = 50_000;
+        while Document::from_json(RecordKind::Incident, &with(&filler.repeat(count))).is_err() && count > 1 {
+            count /= 2;
+        }
+        let text = with(&filler.repeat(count));
+        let document = Document::from_json(RecordKind::Incident, &text).unwrap();
+        let views = Views::of(record, VersionId::new([2; 16]), &document, [Hex32([3; 32]), Hex32([4; 32])]);
+        let documents = views.up_to(Action::ReadSources, document.marking(), None, Vec::new());
+        let item = PageItem { number: canonical::MAX_INTEGER, record, change: Change::Upsert(documents) };
+        let sealed = SealedItem::new(&item, Hex32([1; 32]));
+        assert!(sealed.bytes.len() < 4_000 + 3 * text.len(), "{} of {}", sealed.bytes.len(), text.len());
+    }
+}
+
+#[test]
 fn a_receipt_is_the_receivers_word() {
     let key = SigningKey::from_bytes(&[8; 32]);
     let statement = ReceiptStatement {

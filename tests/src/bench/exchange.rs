@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use comity_cli::demo::federation::Federation;
-use comity_core::Role;
+use comity_core::{Role, Tier};
 use comity_proto::v1;
 use comity_proto::v1::node_service_client::NodeServiceClient;
 use tonic::transport::Channel;
@@ -42,7 +42,8 @@ pub(super) async fn run(options: &ExchangeOptions) -> Result<Vec<Row>, Problem> 
     let mut federation = lay_out(folder.path(), &plan(&["FR", "DE", "CA"], "quorum(2/3)")?, program)?;
     let begin = Instant::now();
     let bytes = options.bytes as usize;
-    let stock = Stock { member: "FR".parse()?, records, bytes, parties: vec!["DE".parse()?], policy: READS };
+    let (member, parties) = ("FR".parse()?, vec!["DE".parse()?]);
+    let stock = Stock { member, records, bytes, tier: Tier::Restricted, parties, policy: READS };
     stock.put(&federation).await?;
     note(&format!(
         "{records} records of {bytes} bytes are in the store of FR after {:.1} s",

@@ -8,7 +8,7 @@ use clap::Args;
 use comity_app::Node;
 use comity_cli::demo::federation::Federation;
 use comity_core::access::{AccessRecord, Outcome};
-use comity_core::{MemberId, RecordId};
+use comity_core::{MemberId, RecordId, Tier};
 use comity_node::config::Config;
 use comity_node::{Opened, open};
 
@@ -110,11 +110,17 @@ impl Side {
         let folder = tempfile::tempdir()?;
         let federation = lay_out(folder.path(), &plan(&["FR", "DE", "CA"], "quorum(2/3)")?, std::env::current_exe()?)?;
         let partner: MemberId = "DE".parse()?;
-        let stock =
-            Stock { member: "FR".parse()?, records: hidden, bytes: 1024, parties: vec![partner], policy: READS };
+        let stock = Stock {
+            member: "FR".parse()?,
+            records: hidden,
+            bytes: 1024,
+            tier: Tier::Restricted,
+            parties: vec![partner],
+            policy: READS,
+        };
         let hidden = stock.put(&federation).await?;
         // One that the policy lets through.
-        Stock { records: 1, ..stock }.put_of(&federation, "secret").await?;
+        Stock { records: 1, tier: Tier::Secret, ..stock }.put(&federation).await?;
         let seat = federation.seat("FR").ok_or("no seat")?;
         let opened = open(&Config::load(&seat.config(), std::iter::empty())?).await?;
         let mut side = Self { opened, partner, sent: 0, hidden, _federation: federation, _folder: folder };

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use comity_cli::Exit;
 use comity_cli::demo::desk::{Answer, Desk};
-use comity_cli::demo::federation::{Federation, Plan};
+use comity_cli::demo::federation::{Federation, NodeProgram, Plan};
+use comity_cli::{Exit, NODE_PROCESS};
 use comity_core::Role;
 use comity_core::rule::{BallotKind, Rules};
 use comity_tests::commands::pass_time;
-use comity_tests::federation::{free_ports, lay_out, plan, plan_by};
+use comity_tests::federation::{free_ports, plan, plan_by};
 use serde_json::Value;
 
 /// Nothing that drives a terminal, nothing that only a programmer reads.
@@ -77,9 +77,21 @@ impl Field {
         Self::of(&plan(members, rule).unwrap())
     }
 
+    /// As [`Self::laid_out`], with more lines of TOML sections laid over each node's configuration.
+    pub fn laid_out_with(members: &[&str], rule: &str, settings: &str) -> Self {
+        let mut plan = plan(members, rule).unwrap();
+        plan.settings.push_str(settings);
+        Self::of(&plan)
+    }
+
     fn of(plan: &Plan) -> Self {
+        Self::run_by(plan, NodeProgram { program: program(), arguments: vec![NODE_PROCESS.to_owned()] })
+    }
+
+    /// Laid out, its nodes to be started in another way than usual.
+    pub fn run_by(plan: &Plan, program: NodeProgram) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let federation = lay_out(folder.path(), plan, program()).unwrap();
+        let federation = Federation::lay_out(folder.path(), plan, program).unwrap();
         Self { desk: Desk::new(&federation.folder), federation, _folder: folder }
     }
 
@@ -230,9 +242,14 @@ impl Field {
         self.refused(exit, member, Role::Approver, &["approve", "yes", id], words).await
     }
 
+    /// Where a file of the test's own is.
+    pub fn file_at(&self, name: &str) -> PathBuf {
+        self.federation.folder.join(name)
+    }
+
     /// Writes a file of the test's own.
     pub fn file(&self, name: &str, text: &str) -> String {
-        let path = self.federation.folder.join(name);
+        let path = self.file_at(name);
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     }

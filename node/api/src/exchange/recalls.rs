@@ -18,31 +18,40 @@ use crate::serve::MESSAGE_MAX_BYTES;
 
 /// How often a member that is told nothing else asks, and how often answers that did not arrive are sent again.
 const ASK_AGAIN: Duration = Duration::from_secs(20);
+/// The most answers that one originator is asked for in a turn, so that one that tells for ever keeps nobody else's recalls waiting.
+const ROUNDS_MAX: usize = 100;
 
 /// Fetches, carries out and answers recalls, until shutdown. `told` changes when a partner says that there are some.
 pub async fn follow_recalls(node: Arc<Node>, mut told: watch::Receiver<u64>, shutdown: CancellationToken) {
     let mut answered = node.answers_changed();
-    let mut all = true;
-    // Those that could not be asked, and are asked again whatever they say meanwhile.
-    let mut missed = BTreeSet::new();
+    let (mut all, mut next) = (true, tokio::time::Instant::now());
+    // Whoever could not be asked, or told what could not be carried out: it may say nothing more, so it is asked again unasked.
+    let mut owed = BTreeSet::new();
     loop {
+        // A partner that says without end that there are some has nobody asked more often than this.
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = shutdown.cancelled() => return,
+        }
+        next = tokio::time::Instant::now() + BACKOFF_MIN;
+        all |= told.has_changed().unwrap_or(false);
         told.borrow_and_update();
         answered.borrow_and_update();
         let mut due = false;
         for origin in node.recall_sources() {
             let answers = node.answers_due(origin).await.map(|due| !due.is_empty()).unwrap_or(false);
-            let silent = !answers && !missed.contains(&origin) && node.peer_health(origin).problem.is_none();
-            if !all && silent && !node.is_left_out() {
+            let is_told = node.peer_health(origin).problem.is_none() && !node.is_left_out();
+            if !all && !answers && is_told && !owed.contains(&origin) {
                 continue;
             }
             let exchanged = tokio::select! {
                 exchanged = exchange(&node, origin) => exchanged,
                 () = shutdown.cancelled() => return,
             };
-            missed.remove(&origin);
+            owed.remove(&origin);
             if let Err(problem) = exchanged {
-                due |= answers;
-                missed.insert(origin);
+                owed.insert(origin);
+                due |= answers || is_told;
                 tracing::debug!(%origin, %problem, "its recalls were not exchanged");
             }
         }
@@ -61,7 +70,7 @@ async fn exchange(node: &Node, origin: MemberId) -> Result<(), String> {
     let mut client: PeerServiceClient<Channel> =
         PeerServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX_BYTES);
     let federation = node.genesis().federation().0.to_vec();
-    loop {
+    for _ in 0..ROUNDS_MAX {
         let after = node.recall_position(origin).await.map_err(said)?;
         let mut request = tonic::Request::new(v1::FetchRecallsRequest { federation: federation.clone(), after });
         request.set_timeout(CALL_TIMEOUT);
@@ -72,6 +81,10 @@ async fn exchange(node: &Node, origin: MemberId) -> Result<(), String> {
         for recall in &told.recalls {
             // One that is not as it must be is told again and again: nothing that is asked for is passed over.
             node.carry_out_recall(origin, recall).await.map_err(said)?;
+        }
+        if told.position <= after {
+            // Asked again, it would tell the same.
+            break;
         }
         node.set_recall_position(origin, told.position).await.map_err(said)?;
     }

@@ -47,11 +47,8 @@ impl v1::audit_service_server::AuditService for Audits {
             since: convert::from_time("since", request.since)?,
             until: convert::from_time("until", request.until)?,
         };
-        let found = self.node.access_records(&filter, before, size).await.map_err(status::of)?;
-        let next_page_token = match found.last() {
-            Some((leaf, _)) if found.len() >= size => leaf.to_string(),
-            _ => String::new(),
-        };
+        let (found, more) = self.node.access_records(&filter, before, size).await.map_err(status::of)?;
+        let next_page_token = more.map(|before| before.to_string()).unwrap_or_default();
         let records = found.into_iter().map(|(leaf, record)| convert::access_record(leaf, record)).collect();
         Ok(Response::new(v1::ListAccessRecordsResponse { records, next_page_token }))
     }

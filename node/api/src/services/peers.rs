@@ -1,6 +1,9 @@
 //! `PeerService`: what one node gives another.
 
-use comity_app::AppError;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use comity_app::{AppError, SentPage};
 use comity_core::MemberId;
 use comity_core::access::{AccessRecord, Outcome, Touched};
 use comity_proto::v1;
@@ -8,6 +11,7 @@ use comity_proto::v1::exchange_request::Message as Asked;
 use comity_proto::v1::exchange_response::Message as Answer;
 use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -20,9 +24,7 @@ use crate::status;
 /// never acknowledges can have this node hold.
 const PAGES_UNDERWAY: usize = 4;
 /// How often a receiver is told that there is nothing new, so that both know that the line holds.
-const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(10);
-/// How long a page waits for a receipt before the stream ends: it is resumed from what was stored.
-const RECEIPT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+const HEARTBEAT: Duration = Duration::from_secs(10);
 
 service!(Peers);
 
@@ -106,6 +108,7 @@ struct Sender {
 enum Event {
     Receipt(Vec<u8>),
     News,
+    Recalled,
     Beat,
     End,
 }
@@ -113,28 +116,30 @@ enum Event {
 impl Sender {
     async fn run(mut self, mut asked: Streaming<v1::ExchangeRequest>, _permit: OwnedSemaphorePermit) {
         if let Err(status) = self.exchange(&mut asked).await {
-            self.answers.send(Err(status)).await.ok();
+            // Whoever takes nothing is not waited for once more.
+            let last_word = self.answers.send(Err(status));
+            tokio::time::timeout(self.node.receipt_timeout(), last_word).await.ok();
         }
     }
 
     async fn exchange(&mut self, asked: &mut Streaming<v1::ExchangeRequest>) -> Result<(), Status> {
         let mut news = self.node.outbox_news();
         let mut recalls = self.node.recalls_changed();
-        recalls.mark_changed();
+        // Whether there are some is looked at when the stream begins, and whenever one was made.
+        let mut recalled = true;
         let mut stopping = self.node.stopping();
         let mut beat = tokio::time::interval(HEARTBEAT);
-        // The last numbers of the pages that are on their way.
-        let mut underway = std::collections::VecDeque::new();
+        // The pages that are on their way, and until when each waits for its receipt.
+        let mut underway: VecDeque<(SentPage, Instant)> = VecDeque::new();
         let mut idle = false;
         // The position of the last recall that the partner was told on this stream to fetch.
-        let mut recalled = 0;
+        let mut told = 0;
         loop {
-            if recalls.has_changed().unwrap_or(false) {
-                recalls.mark_unchanged();
+            // INVARIANT: what is recalled from others is not heard of: only a recall of its own makes this told.
+            if std::mem::take(&mut recalled) {
                 let awaited = self.node.awaits_answer(self.partner).await.map_err(status::of)?.unwrap_or(0);
-                // INVARIANT: what is recalled from others is not heard of: only a recall of its own makes this told.
-                if awaited > recalled {
-                    recalled = awaited;
+                if awaited > told {
+                    told = awaited;
                     self.notice(v1::ExchangeNotice { up_to_date: false, recalls: true }).await?;
                 }
             }
@@ -142,8 +147,8 @@ impl Sender {
             news.borrow_and_update();
             while underway.len() < PAGES_UNDERWAY {
                 match self.next_page().await? {
-                    Some(last) => {
-                        underway.push_back(last);
+                    Some(sent) => {
+                        underway.push_back((sent, Instant::now() + self.node.receipt_timeout()));
                         idle = false;
                     }
                     None => break,
@@ -153,6 +158,7 @@ impl Sender {
                 idle = true;
                 self.notice(v1::ExchangeNotice { up_to_date: true, recalls: false }).await?;
             }
+            let overdue = underway.front().map(|(_, until)| *until);
             let event = tokio::select! {
                 asked = asked.next() => match asked {
                     Some(Ok(v1::ExchangeRequest { message: Some(Asked::Receipt(receipt)) })) => Event::Receipt(receipt),
@@ -164,26 +170,24 @@ impl Sender {
                     Err(_) => Event::End,
                 },
                 changed = recalls.changed() => match changed {
-                    Ok(()) => {
-                        // Waiting for it has taken note of it: whether the partner is to be told is looked at above.
-                        recalls.mark_changed();
-                        Event::News
-                    }
+                    Ok(()) => Event::Recalled,
                     Err(_) => Event::End,
                 },
                 _ = beat.tick(), if underway.is_empty() => Event::Beat,
-                () = tokio::time::sleep(RECEIPT_TIMEOUT), if !underway.is_empty() => Event::End,
+                () = tokio::time::sleep_until(overdue.unwrap_or_else(Instant::now)), if overdue.is_some() => Event::End,
                 _ = stopping.wait_for(|stopping| *stopping) => Event::End,
                 () = self.answers.closed() => Event::End,
             };
             match event {
                 Event::Receipt(receipt) => {
-                    let last = self.node.acknowledge(self.partner, &receipt).await.map_err(status::of)?;
-                    while underway.front().is_some_and(|page| *page <= last) {
+                    let sent = underway.iter().map(|(sent, _)| *sent);
+                    let last = self.node.acknowledge(self.partner, &receipt, sent).await.map_err(status::of)?;
+                    while underway.front().is_some_and(|(sent, _)| sent.last_number <= last) {
                         underway.pop_front();
                     }
                 }
                 Event::News => {}
+                Event::Recalled => recalled = true,
                 Event::Beat => {
                     // Told again until it is answered: to fetch them may have failed.
                     let recalls = self.node.awaits_answer(self.partner).await.map_err(status::of)?.is_some();
@@ -194,8 +198,8 @@ impl Sender {
         }
     }
 
-    /// Records and sends the next page; returns its last number.
-    async fn next_page(&mut self) -> Result<Option<u64>, Status> {
+    /// Records and sends the next page.
+    async fn next_page(&mut self) -> Result<Option<SentPage>, Status> {
         let Some(page) = self.node.next_page(self.partner, self.sent).await.map_err(status::of)? else {
             return Ok(None);
         };
@@ -204,8 +208,8 @@ impl Sender {
         let items = page.items.into_iter().map(|i| v1::SealedItem { salt: i.salt.0.to_vec(), item: i.bytes }).collect();
         let page_message = v1::Page { envelope: page.envelope, items, next_cursor: page.next_cursor };
         self.send(Answer::Page(page_message)).await?;
-        self.sent = page.last_number;
-        Ok(Some(page.last_number))
+        self.sent = page.sent.last_number;
+        Ok(Some(page.sent))
     }
 
     async fn record(&self, touched: Vec<Touched>) -> Result<(), Status> {
@@ -233,6 +237,11 @@ impl Sender {
 
     async fn send(&self, message: Answer) -> Result<(), Status> {
         let response = v1::ExchangeResponse { message: Some(message) };
-        self.answers.send(Ok(response)).await.map_err(|_| Status::cancelled("the line broke"))
+        // A receiver that takes nothing is one that never acknowledges.
+        let taken = tokio::time::timeout(self.node.receipt_timeout(), self.answers.send(Ok(response))).await;
+        match taken {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Status::cancelled("the line broke")),
+        }
     }
 }

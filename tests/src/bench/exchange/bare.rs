@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::Problem;
 use crate::bench::report::Row;
-use crate::federation::{certificate, dial, trust};
+use crate::federation::{certificate, dial, trust_of};
 
 /// Items to a page, as the node makes them of records of a kilobyte.
 const PAGE_ITEMS: usize = 500;
@@ -27,7 +27,7 @@ const MESSAGE_MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Moves so many items of so many bytes from France to Germany, both in this process.
 pub(super) async fn measure(federation: &Federation, items: usize, bytes: usize) -> Result<Row, Problem> {
-    let trust = SharedTrust::new(trust(federation)?);
+    let trust = trust_of(federation)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     let shutdown = CancellationToken::new();
