@@ -47,7 +47,7 @@ impl Stock {
             let text = self.policy.to_owned();
             store.policies().apply(NewPolicy { party: *party, text, author, approver, at }).await?;
         }
-        let (document, author) = (self.document(tier)?, person("operator", "desk-1")?);
+        let (document, author) = (self.document()?, person("operator", "desk-1")?);
         let mut ids = Vec::with_capacity(self.records);
         while ids.len() < self.records {
             let count = STEP_RECORDS.min(self.records - ids.len());

@@ -161,7 +161,7 @@ impl Side {
                 count: 1,
             };
             self.node().record_access(record).await?;
-            self.sent = page.last_number;
+            self.sent = page.sent.last_number;
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ impl Line {
             }
         }
         let last = after + page.items.len() as u64;
-        assert_eq!(page.last_number, last, "{route}");
+        assert_eq!(page.sent.last_number, last, "{route}");
     }
 }
 

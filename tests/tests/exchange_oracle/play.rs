@@ -452,7 +452,7 @@ impl Play {
             let Some(page) = from.page(to.member(), sent).await.unwrap() else { break };
             line.see(&mut self.oracle, pair, sent, &page, [begin, now()]);
             line.unsettled = true;
-            sent = page.last_number;
+            sent = page.sent.last_number;
             if n < arrive { drop(to.take(from.member(), page).await) } else { late.push(page) }
         }
         // What is sent twice arrives late once, as it was first sent.
@@ -486,14 +486,15 @@ impl Play {
             let begin = now();
             let Some(page) = from.page(to.member(), sent).await.unwrap() else { return pages };
             line.see(&mut self.oracle, pair, sent, &page, [begin, now()]);
-            let (last, touched) = (page.last_number, page.touched.clone());
+            let (underway, touched) = (page.sent, page.touched.clone());
             let receipt = to.take(from.member(), page).await;
             let received = to.last_record("receive page", Outcome::Allowed, from.member()).await.unwrap();
             let named = |touched: &[comity_core::access::Touched]| -> Vec<_> {
                 touched.iter().map(|t| (t.resource.clone(), t.version, t.view.clone())).collect()
             };
             assert_eq!(named(&received), named(&touched), "both logs say the same of a page");
-            assert_eq!(from.node().acknowledge(to.member(), &receipt).await.unwrap(), last);
+            let told = from.node().acknowledge(to.member(), &receipt, [underway]).await.unwrap();
+            assert_eq!(told, underway.last_number);
             pages += 1;
         }
     }
