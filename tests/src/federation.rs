@@ -51,6 +51,22 @@ pub async fn dial(
     Ok(endpoint.connect_with_connector(connector).await?)
 }
 
+/// As [`dial`], but takes no more before it has read than the least that HTTP/2 has.
+///
+/// # Errors
+/// As [`dial`].
+pub async fn dial_narrowly(
+    federation: &Federation,
+    address: &str,
+    to: MemberId,
+    certificate: &Path,
+) -> Result<Channel, Problem> {
+    const WINDOW_BYTES: u32 = 65_535;
+    let (endpoint, connector) = way(federation, address, to, certificate)?;
+    let endpoint = endpoint.initial_stream_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES);
+    Ok(endpoint.connect_with_connector(connector).await?)
+}
+
 /// As [`dial`], but connects when it is used, and again when the connection broke.
 ///
 /// # Errors

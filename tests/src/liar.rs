@@ -167,8 +167,8 @@ impl PeerService for Told {
         &self,
         _: Request<v1::FetchRecallsRequest>,
     ) -> Result<Response<v1::FetchRecallsResponse>, Status> {
-        let _ = self.heard.send(Heard::AskedForRecalls);
         let recalls = locked(&self.recalls).clone();
+        let _ = self.heard.send(Heard::AskedForRecalls);
         Ok(Response::new(v1::FetchRecallsResponse { recalls, position: 1 }))
     }
 

@@ -18,7 +18,7 @@ use comity_proto::v1;
 use comity_proto::v1::exchange_request::Message as Ask;
 use comity_proto::v1::exchange_response::Message as Answer;
 use comity_proto::v1::peer_service_client::PeerServiceClient;
-use comity_tests::federation::{certificate, dial};
+use comity_tests::federation::{certificate, dial, dial_narrowly};
 use comity_tests::staff::Staff;
 use comity_tests::stock::{Stock, incident};
 use ed25519_dalek::SigningKey;
@@ -31,7 +31,7 @@ use tonic_types::StatusExt as _;
 
 const READS: &str = r#"@id("reads") permit (principal, action in [Action::"discover", Action::"read"], resource)
     when { resource.tier <= 4 };"#;
-/// More than the pages that may be on their way, and more than what flow control lets go out unread.
+/// More than the pages that may be on their way.
 const RECORDS: usize = 2_200;
 const RECORD_BYTES: usize = 2_000;
 const MESSAGE_MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -68,9 +68,20 @@ struct Stream {
 
 impl Partner {
     async fn of(federation: &Federation, code: &str) -> Self {
-        let (seat, fr) = (federation.seat(code).unwrap(), federation.seat("FR").unwrap());
+        let fr = federation.seat("FR").unwrap();
         let path = certificate(federation, code, Role::Node, "node-1");
-        let channel = dial(federation, &fr.peer, fr.member, &path).await.unwrap();
+        Self::over(federation, code, dial(federation, &fr.peer, fr.member, &path).await.unwrap())
+    }
+
+    /// One that takes little before it reads.
+    async fn narrow(federation: &Federation, code: &str) -> Self {
+        let fr = federation.seat("FR").unwrap();
+        let path = certificate(federation, code, Role::Node, "node-1");
+        Self::over(federation, code, dial_narrowly(federation, &fr.peer, fr.member, &path).await.unwrap())
+    }
+
+    fn over(federation: &Federation, code: &str, channel: Channel) -> Self {
+        let seat = federation.seat(code).unwrap();
         Self {
             member: member(code),
             key: SigningKeyFile::load(&seat.folder.join("signing-node.key")).unwrap().signing_key().clone(),
@@ -357,9 +368,9 @@ async fn a_receiver_that_never_acknowledges_is_left_and_loses_nothing() {
     assert!(stream.answers.message().await.unwrap().is_none(), "the stream goes on");
 
     // It does not even read: so many streams and no more, until they are given up.
-    let mut streams = Vec::new();
+    let (silent, mut streams) = (Partner::narrow(&field.federation, "DE").await, Vec::new());
     for _ in 0..STREAMS {
-        streams.push(de.open(&[]).await.unwrap());
+        streams.push(silent.open(&[]).await.unwrap());
     }
     let refused = de.open(&[]).await.err().unwrap();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "TOO_MANY_STREAMS"));

@@ -361,6 +361,8 @@ async fn nobody_but_its_originator_has_a_record_given_back() {
     let received = field.ok("DE", Role::Operator, &["recall", "list"]).await;
     assert_eq!(received["received"].as_array().map(Vec::len), Some(0), "{received}");
 
+    // No notice is on its way any more.
+    while tokio::time::timeout(Duration::from_millis(1_500), liar.hear()).await.is_ok() {}
     // What is the sender's own to recall is answered, whether or not a copy is here.
     let right = RecallStatement { record: own, ..statement };
     liar.recall(vec![sign_recall(&right, &fr).to_bytes()]);
