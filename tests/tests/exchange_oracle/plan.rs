@@ -121,7 +121,16 @@ pub struct Written {
 impl Rule {
     /// Permits all that the hard rules let through.
     pub fn everything() -> Self {
-        Self { permit: true, actions: ACTIONS.to_vec(), condition: Condition::Always, end: End::Never }
+        Self::everything_until(End::Never)
+    }
+
+    pub fn everything_until(end: End) -> Self {
+        Self { permit: true, actions: ACTIONS.to_vec(), condition: Condition::Always, end }
+    }
+
+    /// Forbids everything, until then.
+    pub fn nothing(end: End) -> Self {
+        Self { permit: false, end, ..Self::everything() }
     }
 
     /// Puts in what is known now: when `Soon` and `Far` are, and which records there are.
@@ -283,6 +292,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(request, granted, end)| Step::Answer { request, granted, end }),
         2 => (record(), record(), end()).prop_map(|(record, to, end)| Step::Grant { record, to, end }),
         2 => record().prop_map(|record| Step::Recall { record }),
+        1 => (0..3_usize).prop_map(|arrive| Step::Cut { arrive }),
         2 => Just(Step::Wait),
         2 => (any::<bool>(), proptest::option::weighted(0.5, 0..3_usize))
             .prop_map(|(wording_counts, suspended)| Step::Restart { wording_counts, suspended }),
