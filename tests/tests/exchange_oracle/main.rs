@@ -86,3 +86,11 @@ async fn a_policy_that_ends_is_decided_on_without_anybodys_doing() {
     let ends = Step::Policy { by: 0, party: 1, rules: vec![Rule::everything_until(End::Soon)] };
     lives(vec![Rule::everything()], vec![vec![], vec![ends], vec![Step::Wait]]).await;
 }
+
+/// A policy ends first, and nothing changes; then the share does.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_after_an_end_is_met() {
+    let policy = vec![Rule::everything(), Rule::everything_until(End::Soon)];
+    let again = Step::Share { record: first(), with: vec![1], end: End::Later };
+    lives(policy, vec![vec![again], vec![Step::Wait], vec![Step::Wait], vec![]]).await;
+}

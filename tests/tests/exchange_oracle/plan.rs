@@ -20,6 +20,8 @@ pub enum End {
     Never,
     /// So soon that a test can wait for it.
     Soon,
+    /// After what was to end soon at the same time.
+    Later,
     /// After every test.
     Far,
 }
@@ -75,7 +77,7 @@ pub enum Step {
     Cut {
         arrive: usize,
     },
-    /// Until all that ends soon has ended.
+    /// Until the next of what ends soon has ended.
     Wait,
     /// All nodes, with another table of equivalences, and a list in which somebody is suspended or nobody is.
     Restart {
@@ -206,7 +208,7 @@ pub fn permits(file: &[Written], action: &str, asked: &Asked<'_>, at: i64) -> bo
 }
 
 fn end() -> impl Strategy<Value = End> {
-    prop_oneof![5 => Just(End::Never), 2 => Just(End::Soon), 1 => Just(End::Far)]
+    prop_oneof![10 => Just(End::Never), 4 => Just(End::Soon), 1 => Just(End::Later), 2 => Just(End::Far)]
 }
 
 fn rule() -> impl Strategy<Value = Rule> {

@@ -20,6 +20,8 @@ use crate::plan::{CEILINGS, Case, End, KINDS, MEMBERS, Rule, Step};
 
 /// When `Soon` is, in microseconds.
 const SOON: i64 = 300_000;
+/// When `Later` is.
+const LATER: i64 = 1_000_000;
 /// When `Far` is.
 const FAR: i64 = 3_600_000_000;
 /// What ends within this long may end while somebody acts on it.
@@ -87,6 +89,7 @@ fn ends(end: End) -> Option<i64> {
     match end {
         End::Never => None,
         End::Soon => Some(now() + SOON),
+        End::Later => Some(now() + LATER),
         End::Far => Some(now() + FAR),
     }
 }
@@ -158,8 +161,9 @@ impl Play {
                 }
             }
             Step::Wait => {
-                let soon = self.oracle.ends().filter(|end| *end < now() + MARGIN).max();
-                let left = soon.map_or(0, |end| end - now()).max(0).unsigned_abs();
+                let now = now();
+                let next = self.oracle.ends().filter(|end| now < *end && *end < now + MARGIN).min();
+                let left = next.map_or(0, |end| end - now).unsigned_abs();
                 tokio::time::sleep(Duration::from_micros(left + 1)).await;
             }
             Step::Restart { wording_counts, suspended } => {
