@@ -54,7 +54,7 @@ impl Line {
                         given.iter().all(|(view, document)| allowed.get(view) == Some(document))
                     };
                     assert!(
-                        made.into_iter().any(allowed),
+                        oracle.moments(made).into_iter().any(allowed),
                         "{route}: {id} is more than it may see:\n{given:#?}\nallowed:\n{:#?}\nof {record:#?}",
                         oracle.documents(record, to, made[0]),
                     );

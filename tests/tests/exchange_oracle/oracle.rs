@@ -221,6 +221,12 @@ impl Oracle {
         own.filter_map(copy).collect()
     }
 
+    /// Two instants and every one in between at which something else holds than just before.
+    pub fn moments(&self, [from, until]: [i64; 2]) -> Vec<i64> {
+        let between = self.ends().filter(|end| from < *end && *end < until);
+        [from, until].into_iter().chain(between).collect()
+    }
+
     /// Every instant at which something ends.
     pub fn ends(&self) -> impl Iterator<Item = i64> {
         let policies = self.policies.values().flatten().filter_map(|written| written.until);

@@ -20,6 +20,8 @@ pub enum End {
     Never,
     /// So soon that a test can wait for it.
     Soon,
+    /// After what was to end soon at the same time.
+    Later,
     /// After every test.
     Far,
 }
@@ -75,7 +77,7 @@ pub enum Step {
     Cut {
         arrive: usize,
     },
-    /// Until all that ends soon has ended.
+    /// Until the next of what ends soon has ended.
     Wait,
     /// All nodes, with another table of equivalences, and a list in which somebody is suspended or nobody is.
     Restart {
@@ -121,7 +123,16 @@ pub struct Written {
 impl Rule {
     /// Permits all that the hard rules let through.
     pub fn everything() -> Self {
-        Self { permit: true, actions: ACTIONS.to_vec(), condition: Condition::Always, end: End::Never }
+        Self::everything_until(End::Never)
+    }
+
+    pub fn everything_until(end: End) -> Self {
+        Self { permit: true, actions: ACTIONS.to_vec(), condition: Condition::Always, end }
+    }
+
+    /// Forbids everything, until then.
+    pub fn nothing(end: End) -> Self {
+        Self { permit: false, end, ..Self::everything() }
     }
 
     /// Puts in what is known now: when `Soon` and `Far` are, and which records there are.
@@ -197,7 +208,7 @@ pub fn permits(file: &[Written], action: &str, asked: &Asked<'_>, at: i64) -> bo
 }
 
 fn end() -> impl Strategy<Value = End> {
-    prop_oneof![5 => Just(End::Never), 2 => Just(End::Soon), 1 => Just(End::Far)]
+    prop_oneof![10 => Just(End::Never), 4 => Just(End::Soon), 1 => Just(End::Later), 2 => Just(End::Far)]
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
@@ -283,6 +294,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(request, granted, end)| Step::Answer { request, granted, end }),
         2 => (record(), record(), end()).prop_map(|(record, to, end)| Step::Grant { record, to, end }),
         2 => record().prop_map(|record| Step::Recall { record }),
+        1 => (0..3_usize).prop_map(|arrive| Step::Cut { arrive }),
         2 => Just(Step::Wait),
         2 => (any::<bool>(), proptest::option::weighted(0.5, 0..3_usize))
             .prop_map(|(wording_counts, suspended)| Step::Restart { wording_counts, suspended }),

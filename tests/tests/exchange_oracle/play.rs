@@ -20,6 +20,8 @@ use crate::plan::{CEILINGS, Case, End, KINDS, MEMBERS, Rule, Step};
 
 /// When `Soon` is, in microseconds.
 const SOON: i64 = 300_000;
+/// When `Later` is.
+const LATER: i64 = 1_000_000;
 /// When `Far` is.
 const FAR: i64 = 3_600_000_000;
 /// What ends within this long may end while somebody acts on it.
@@ -87,6 +89,7 @@ fn ends(end: End) -> Option<i64> {
     match end {
         End::Never => None,
         End::Soon => Some(now() + SOON),
+        End::Later => Some(now() + LATER),
         End::Far => Some(now() + FAR),
     }
 }
@@ -158,8 +161,9 @@ impl Play {
                 }
             }
             Step::Wait => {
-                let soon = self.oracle.ends().filter(|end| *end < now() + MARGIN).max();
-                let left = soon.map_or(0, |end| end - now()).max(0).unsigned_abs();
+                let now = now();
+                let next = self.oracle.ends().filter(|end| now < *end && *end < now + MARGIN).min();
+                let left = next.map_or(0, |end| end - now).unsigned_abs();
                 tokio::time::sleep(Duration::from_micros(left + 1)).await;
             }
             Step::Restart { wording_counts, suspended } => {
@@ -375,19 +379,20 @@ impl Play {
             until: until.map(instant),
             decision,
         };
-        let before = self.oracle.views_on(&record, to, &terms, now());
+        let begin = now();
         let asked = room.node().ask_grant(&room.operator, new).await;
-        let after = self.oracle.views_on(&record, to, &terms, now());
+        let moments = self.oracle.moments([begin, now()]);
+        let goes = |at: &i64| self.oracle.views_on(&record, to, &terms, *at) > 0;
         if until.is_some_and(|until| until <= now()) && asked.is_err() {
             return;
         }
         let asked = match asked {
-            Err(AppError::Precondition { reason: "NOT_RELEASABLE", .. }) if granted && (before == 0 || after == 0) => {
+            Err(AppError::Precondition { reason: "NOT_RELEASABLE", .. }) if granted && !moments.iter().all(goes) => {
                 return;
             }
             asked => asked.unwrap(),
         };
-        assert!(!granted || before > 0 || after > 0, "{about} could not go to {}", MEMBERS[to]);
+        assert!(!granted || moments.iter().any(goes), "{about} could not go to {}", MEMBERS[to]);
         room.approve(&asked.approval.id).await;
         let Action::Grant { id, grant_version, .. } = asked.action else { panic!("{:?}", asked.action) };
         let whom = request.map(|request| request.by);
@@ -479,6 +484,10 @@ impl Play {
             to.take(from.member(), page).await;
         }
         line.unsettled = false;
+        for recalled in to.node().recalls_received(200).await.unwrap() {
+            let copy = to.store().copies().get(recalled.record).await.unwrap();
+            assert!(copy.is_none(), "{} was destroyed, and came back", recalled.record);
+        }
         let mut pages = 0;
         loop {
             let cursor = to.node().cursor_from(from.member()).await.unwrap();

@@ -24,6 +24,14 @@ enum Holds {
     Unsure,
 }
 
+/// What a party was last told of a record.
+struct Last {
+    holds: Holds,
+    number: u64,
+    /// When it is to be decided again; nothing, too, where that has come.
+    ends: Option<Timestamp>,
+}
+
 pub(super) async fn release(
     connection: &mut Connection,
     party: MemberId,
@@ -35,12 +43,14 @@ pub(super) async fn release(
     let held = held(connection, party, &decisions).await?;
     let mut number = queue::last_number(connection, party).await?;
     let (mut released, mut rows, mut shifted, mut taken) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut ends = Vec::new();
     for decided in decisions.into_iter().filter(|decided| standing.contains(&decided.record)) {
         if released.len() >= limit {
             break;
         }
         taken.push(decided.record.to_string());
-        let holds = held.get(&decided.record).copied().unwrap_or(Holds::Nothing);
+        let last = held.get(&decided.record);
+        let holds = last.map_or(Holds::Nothing, |last| last.holds);
         let change = match (decided.telling, holds) {
             // INVARIANT: what was never allowed gets no number.
             (None, Holds::Nothing) => continue,
@@ -48,6 +58,8 @@ pub(super) async fn release(
             (Some(told), Holds::Exactly(version, level, shown))
                 if (version, level, shown) == (decided.version, told.level, told.shown) =>
             {
+                // INVARIANT: the next end of what is held is always known, be it another than the one that has passed.
+                ends.extend(last.filter(|last| last.ends != told.until).map(|last| (last.number, told.until)));
                 continue;
             }
             (Some(told), _) => {
@@ -68,6 +80,14 @@ pub(super) async fn release(
     }
     let delete = "DELETE FROM outbox_queue WHERE party = $1 AND record IN ";
     select_in(connection, delete, Some(party.as_str().into()), &taken, "").await?;
+    for (number, end) in ends {
+        query("UPDATE outbox_item SET ends_at = $3 WHERE party = $1 AND number = $2")
+            .bind(party.as_str())
+            .bind(sql_int(number))
+            .bind(end.map(Timestamp::as_micros))
+            .execute(&mut *connection)
+            .await?;
+    }
     if !released.is_empty() {
         insert_rows(
             connection,
@@ -117,12 +137,13 @@ async fn held(
     connection: &mut Connection,
     party: MemberId,
     decisions: &[Decided],
-) -> Result<BTreeMap<RecordId, Holds>, StoreError> {
+) -> Result<BTreeMap<RecordId, Last>, StoreError> {
     let keys: Vec<String> = decisions.iter().map(|decided| decided.record.to_string()).collect();
     // By the records, not by all that the party ever had: an expression keeps both databases from looking there.
     let rows = select_in(
         connection,
-        "SELECT i.record, i.version, i.level, i.shown, i.unsure FROM outbox_item i WHERE i.party || '' = $1 AND NOT EXISTS
+        "SELECT i.record, i.version, i.level, i.shown, i.unsure, i.number, i.ends_at FROM outbox_item i
+         WHERE i.party || '' = $1 AND NOT EXISTS
              (SELECT 1 FROM outbox_item l WHERE l.record = i.record AND l.party = i.party AND l.number > i.number)
          AND i.record IN ",
         Some(party.as_str().into()),
@@ -140,7 +161,9 @@ async fn held(
                 columns::digest_if_any(row, "shown")?,
             ),
         };
-        Ok((columns::parsed(row, "record")?, holds))
+        let last =
+            Last { holds, number: columns::count(row, "number")?, ends: columns::instant_if_any(row, "ends_at")? };
+        Ok((columns::parsed(row, "record")?, last))
     };
     rows.iter().map(read).collect()
 }

@@ -249,3 +249,24 @@ async fn what_finds_no_room_stays_queued() {
     let left = outbox.pending(de, None, 10).await.unwrap();
     assert_eq!(left.iter().map(|q| q.record).collect::<Vec<_>>(), [record("FR", 5)]);
 }
+
+/// A policy ends and nothing changes; the share ends later, and that is not forgotten.
+#[tokio::test]
+async fn a_later_end_is_known_once_an_earlier_one_has_passed() {
+    let test = TestStore::with_drafts(1).await;
+    let (outbox, de, id) = (test.store.outbox(), member("DE"), record("FR", 1));
+    let tell = async |until: Option<i64>| {
+        let ticket = outbox.pending(de, 10).await.unwrap()[0].ticket;
+        let telling = Some(Telling { level: Action::Read, shown: None, until: until.map(at) });
+        let decided = Decided { record: id, ticket, version: version(1), telling };
+        outbox.release(de, vec![decided], usize::MAX, at(1)).await.unwrap().len()
+    };
+    outbox.enqueue(de, id).await.unwrap();
+    assert_eq!(tell(Some(20)).await, 1);
+    assert_eq!(outbox.requeue_ended(at(20)).await.unwrap(), 1);
+    assert_eq!(tell(Some(50)).await, 0, "it holds that already");
+    assert_eq!(outbox.next_end().await.unwrap(), Some(at(50)));
+    assert_eq!(outbox.requeue_ended(at(50)).await.unwrap(), 1);
+    assert_eq!(tell(None).await, 0);
+    assert_eq!(outbox.next_end().await.unwrap(), None);
+}
