@@ -6,6 +6,7 @@ mod exchange;
 mod list_commit;
 mod list_grow;
 mod measure;
+mod policy;
 mod process;
 mod reference;
 mod report;
@@ -46,6 +47,11 @@ enum Bench {
     ///
     /// A case is the number of records: 100000.
     Exchange(exchange::ExchangeOptions),
+    /// Release decisions beside bare Cedar, a policy applied over many records, and one record changed among many
+    ///
+    /// A case is decide, apply or one. Rows of `apply` say how long it took until the outbox was rebuilt, the first page could be
+    /// pulled, and all was decided; those of `one`, from an edit until the partner was told.
+    Policy(policy::PolicyOptions),
 }
 
 /// What every benchmark takes.
@@ -88,6 +94,10 @@ pub fn main_with(arguments: Vec<OsString>) -> ExitCode {
         Bench::Exchange(exchange) => {
             let rows = runtime.block_on(exchange::run(&exchange));
             (exchange.options, rows.map(|rows| (rows, Vec::new())))
+        }
+        Bench::Policy(policy) => {
+            let measured = runtime.block_on(policy::run(&policy));
+            (policy.options, measured)
         }
         Bench::Watch(options) => {
             let measured = runtime.block_on(watch::run(&options));

@@ -41,7 +41,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("comity-simulation", &["comity-core", "comity-identity", "comity-proto", "comity-consensus"]),
     (
         "comity-tests",
-        &["comity-core", "comity-identity", "comity-proto", "comity-store", "comity-api", "comity-node", "comity-cli"],
+        &[
+            "comity-core",
+            "comity-policy",
+            "comity-identity",
+            "comity-proto",
+            "comity-store",
+            "comity-app",
+            "comity-api",
+            "comity-node",
+            "comity-cli",
+        ],
     ),
 ];
 
