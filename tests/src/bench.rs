@@ -7,6 +7,7 @@ mod hidden;
 mod list_commit;
 mod list_grow;
 mod measure;
+mod policy;
 mod process;
 mod reference;
 mod report;
@@ -59,6 +60,11 @@ enum Bench {
     /// p-value shows only that so many pulls tell nothing: it does not prove that no number does. Not seen are changes that go on
     /// at the very moment of a pull, caches of the processor, and what another member's node can see.
     Hidden(hidden::HiddenOptions),
+    /// Release decisions beside bare Cedar, a policy applied over many records, and one record changed among many
+    ///
+    /// A case is decide, apply or one. Rows of `apply` say how long it took until the outbox was rebuilt, the first page could be
+    /// pulled, and all was decided; those of `one`, from an edit until the partner was told.
+    Policy(policy::PolicyOptions),
 }
 
 /// What every benchmark takes.
@@ -105,6 +111,10 @@ pub fn main_with(arguments: Vec<OsString>) -> ExitCode {
         Bench::Hidden(hidden) => {
             let measured = runtime.block_on(hidden::run(&hidden));
             (hidden.options, measured)
+        }
+        Bench::Policy(policy) => {
+            let measured = runtime.block_on(policy::run(&policy));
+            (policy.options, measured)
         }
         Bench::Watch(options) => {
             let measured = runtime.block_on(watch::run(&options));

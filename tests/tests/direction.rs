@@ -43,6 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "comity-tests",
         &[
             "comity-core",
+            "comity-policy",
             "comity-identity",
             "comity-proto",
             "comity-store",

@@ -1,6 +1,12 @@
 //! What a partner's node could ask that it must not have, of the node that releases: nothing is given for it, nothing is lost by it,
 //! and what is denied is answered as what is not there.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
 
 mod support;
 
@@ -39,6 +45,9 @@ const MESSAGE_MAX_BYTES: usize = 8 * 1024 * 1024;
 const STREAMS: usize = 4;
 /// What it lets be on its way.
 const PAGES: usize = 4;
+
+/// What is made of an answer before it is signed.
+type Forge<'a> = &'a dyn Fn(&mut AnswerStatement);
 
 fn member(code: &str) -> MemberId {
     code.parse().unwrap()
@@ -441,7 +450,7 @@ async fn an_answer_to_a_recall_of_others_is_one_to_none() {
     let recall: RecordId = recalls["made"][0]["id"].as_str().unwrap().parse().unwrap();
 
     let absent = RecordId::new(member("FR"), RecordKind::Recall, [1; 10]);
-    let answer = |partner: &Partner, key: &SigningKey, recall, change: &dyn Fn(&mut AnswerStatement)| {
+    let answer = |partner: &Partner, key: &SigningKey, recall, change: Forge<'_>| {
         let mut statement = AnswerStatement {
             federation: partner.federation,
             from: member("FR"),
@@ -468,7 +477,7 @@ async fn an_answer_to_a_recall_of_others_is_one_to_none() {
     assert_eq!(told(&hidden), told(&missing));
     // CA's own answer is CA's alone to give, about what it was asked for.
     let long = |a: &mut AnswerStatement| a.because = Some("w".repeat(1_001));
-    let cases: [(&str, &Partner, &SigningKey, &dyn Fn(&mut AnswerStatement)); 5] = [
+    let cases: [(&str, &Partner, &SigningKey, Forge<'_>); 5] = [
         ("by another", &de, &de.key, &|a| a.to = member("CA")),
         ("with another's key", &ca, &de.key, &|_| {}),
         ("to another", &ca, &ca.key, &|a| a.from = member("GB")),

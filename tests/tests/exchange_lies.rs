@@ -1,6 +1,6 @@
 //! What a partner's node could say that is not so, to a node that takes it for the partner's: nothing of it is kept, it is said what
 //! was wrong, and what is right is taken afterwards.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod support;
 

@@ -256,7 +256,7 @@ async fn a_later_end_is_known_once_an_earlier_one_has_passed() {
     let test = TestStore::with_drafts(1).await;
     let (outbox, de, id) = (test.store.outbox(), member("DE"), record("FR", 1));
     let tell = async |until: Option<i64>| {
-        let ticket = outbox.pending(de, 10).await.unwrap()[0].ticket;
+        let ticket = outbox.pending(de, None, 10).await.unwrap()[0].ticket;
         let telling = Some(Telling { level: Action::Read, shown: None, until: until.map(at) });
         let decided = Decided { record: id, ticket, version: version(1), telling };
         outbox.release(de, vec![decided], usize::MAX, at(1)).await.unwrap().len()
