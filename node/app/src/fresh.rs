@@ -16,6 +16,13 @@ pub(crate) fn salt() -> Result<Hex32, InternalError> {
     bytes().map(Hex32)
 }
 
+/// So many salts, drawn at one time.
+pub(crate) fn salts(count: usize) -> Result<Vec<Hex32>, InternalError> {
+    let mut salts = vec![[0; 32]; count];
+    getrandom::fill(salts.as_flattened_mut())?;
+    Ok(salts.into_iter().map(Hex32).collect())
+}
+
 pub(crate) fn command_id() -> Result<CommandId, InternalError> {
     bytes().map(CommandId::new)
 }

@@ -315,12 +315,13 @@ impl Node {
         let (mut bytes, mut record_bytes) = (0, 0);
         let first_number = released.first().map_or(0, |r| r.row.number);
         let mut last_number = first_number;
-        for Released { row, candidate, decision } in released {
+        let salts = fresh::salts(released.len())?;
+        for (Released { row, candidate, decision }, salt) in released.into_iter().zip(salts) {
             let (change, access) = match (row.change, candidate) {
                 (ReleasedChange::Upsert { level, .. }, Some(candidate)) => upsert(&views, level, &candidate, decision)?,
                 (_, _) => (Change::Retract, retracted(row.record, decision.because)),
             };
-            let sealed = SealedItem::new(&PageItem { number: row.number, record: row.record, change }, fresh::salt()?);
+            let sealed = SealedItem::new(&PageItem { number: row.number, record: row.record, change }, salt);
             bytes += sealed.bytes.len();
             record_bytes += size_in_record(&access);
             items.push(sealed);

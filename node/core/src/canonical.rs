@@ -101,8 +101,14 @@ pub struct Hex32(pub [u8; 32]);
 
 impl fmt::Display for Hex32 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        write_hex(&self.0, &mut [0; 64], f)
     }
+}
+
+/// Writes bytes as lower-case hexadecimal digits by way of a buffer of twice as many.
+pub(crate) fn write_hex(bytes: &[u8], digits: &mut [u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    hex::encode_to_slice(bytes, digits).map_err(|_| fmt::Error)?;
+    f.pad(std::str::from_utf8(digits).map_err(|_| fmt::Error)?)
 }
 
 impl fmt::Debug for Hex32 {

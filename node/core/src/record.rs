@@ -112,6 +112,17 @@ pub struct InvalidRecordId;
 
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
+/// What each digit stands for; 32 where it is none.
+#[allow(clippy::indexing_slicing, reason = "evaluated at compile time, where nothing else can be used")]
+const VALUES: [u8; 128] = {
+    let (mut values, mut value) = ([32; 128], 0);
+    while value < 32 {
+        values[CROCKFORD[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
 impl FromStr for RecordId {
     type Err = InvalidRecordId;
 
@@ -128,8 +139,8 @@ impl FromStr for RecordId {
         }
         let mut bits: u128 = 0;
         for digit in digits.bytes() {
-            let value = CROCKFORD.iter().position(|c| *c == digit).ok_or(InvalidRecordId)?;
-            bits = (bits << 5) | value as u128;
+            let value = VALUES.get(usize::from(digit)).filter(|value| **value < 32).ok_or(InvalidRecordId)?;
+            bits = (bits << 5) | u128::from(*value);
         }
         let mut random = [0; 10];
         for (to, from) in random.iter_mut().zip(bits.to_be_bytes().into_iter().skip(6)) {
@@ -142,12 +153,12 @@ impl FromStr for RecordId {
 impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bits = self.random.iter().fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
-        let digits: String = (0..16)
-            .rev()
-            .filter_map(|i| CROCKFORD.get((bits >> (5 * i)) as usize & 31))
-            .map(|c| char::from(*c))
-            .collect();
-        f.pad(&format!("{}-{}-{digits}", self.originator, self.kind.letter()))
+        let mut text = String::with_capacity(32);
+        text.extend([self.originator.as_str(), "-", self.kind.letter(), "-"]);
+        text.extend(
+            (0..16).rev().filter_map(|i| CROCKFORD.get((bits >> (5 * i)) as usize & 31)).map(|c| char::from(*c)),
+        );
+        f.pad(&text)
     }
 }
 
@@ -194,7 +205,7 @@ impl FromStr for VersionId {
 
 impl fmt::Display for VersionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&hex::encode(self.0))
+        crate::canonical::write_hex(&self.0, &mut [0; 32], f)
     }
 }
 

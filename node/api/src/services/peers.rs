@@ -1,16 +1,17 @@
 //! `PeerService`: what one node gives another.
 
 use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use comity_app::{AppError, SentPage};
+use comity_app::{AppError, Page, SentPage};
 use comity_core::MemberId;
 use comity_core::access::{AccessRecord, Outcome, Touched};
 use comity_proto::v1;
 use comity_proto::v1::exchange_request::Message as Asked;
 use comity_proto::v1::exchange_response::Message as Answer;
 use futures::StreamExt as _;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -64,8 +65,9 @@ impl v1::peer_service_server::PeerService for Peers {
         let sent = self.node.resume(partner, &open.cursor).await.map_err(status::of)?;
         let (answers, outgoing) = mpsc::channel(1);
         let lifetime = caller.lifetime.clone();
-        let sender = Sender { node: std::sync::Arc::clone(&self.node), caller, partner, answers, sent };
-        tokio::spawn(sender.run(asked, permit));
+        let underway = Underway::default();
+        let sender = Sender { node: std::sync::Arc::clone(&self.node), caller, partner, answers, underway };
+        tokio::spawn(sender.run(sent, asked, permit));
         Ok(Response::new(within(lifetime, ReceiverStream::new(outgoing))))
     }
 
@@ -100,13 +102,40 @@ struct Sender {
     caller: Caller,
     partner: MemberId,
     answers: mpsc::Sender<Result<v1::ExchangeResponse, Status>>,
-    /// The number of the last item that was sent on this stream, or that the partner had before.
-    sent: u64,
+    underway: Underway,
+}
+
+/// The pages that are on their way, and until when each waits for its receipt.
+#[derive(Default)]
+struct Underway {
+    pages: Mutex<VecDeque<(SentPage, Instant)>>,
+    receipted: Notify,
+}
+
+impl Underway {
+    fn pages(&self) -> MutexGuard<'_, VecDeque<(SentPage, Instant)>> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn len(&self) -> usize {
+        self.pages().len()
+    }
+
+    /// Until when the first of them waits.
+    fn overdue(&self) -> Option<Instant> {
+        self.pages().front().map(|(_, until)| *until)
+    }
+
+    /// Everything up to this number has arrived.
+    fn arrived(&self, last: u64) {
+        self.pages().retain(|(sent, _)| sent.last_number > last);
+        self.receipted.notify_one();
+    }
 }
 
 /// What makes a stream go on.
 enum Event {
-    Receipt(Vec<u8>),
+    Receipt,
     News,
     Recalled,
     Beat,
@@ -114,23 +143,41 @@ enum Event {
 }
 
 impl Sender {
-    async fn run(mut self, mut asked: Streaming<v1::ExchangeRequest>, _permit: OwnedSemaphorePermit) {
-        if let Err(status) = self.exchange(&mut asked).await {
+    /// `sent`: the number of the last item that the partner had before.
+    async fn run(self, sent: u64, asked: Streaming<v1::ExchangeRequest>, _permit: OwnedSemaphorePermit) {
+        // Receipts are kept while pages are made.
+        let ended = tokio::select! {
+            ended = self.tell(sent) => ended,
+            ended = self.hear(asked) => ended,
+        };
+        if let Err(status) = ended {
             // Whoever takes nothing is not waited for once more.
             let last_word = self.answers.send(Err(status));
             tokio::time::timeout(self.node.receipt_timeout(), last_word).await.ok();
         }
     }
 
-    async fn exchange(&mut self, asked: &mut Streaming<v1::ExchangeRequest>) -> Result<(), Status> {
+    /// Keeps receipts until the partner says no more.
+    async fn hear(&self, mut asked: Streaming<v1::ExchangeRequest>) -> Result<(), Status> {
+        while let Some(Ok(message)) = asked.next().await {
+            let v1::ExchangeRequest { message: Some(Asked::Receipt(receipt)) } = message else {
+                return Err(status::field("message", "expected a receipt: the exchange is open"));
+            };
+            let sent: Vec<SentPage> = self.underway.pages().iter().map(|(sent, _)| *sent).collect();
+            let last = self.node.acknowledge(self.partner, &receipt, sent).await.map_err(status::of)?;
+            self.underway.arrived(last);
+        }
+        Ok(())
+    }
+
+    /// Sends pages and notices until the node stops or the partner takes no more of them.
+    async fn tell(&self, mut sent: u64) -> Result<(), Status> {
         let mut news = self.node.outbox_news();
         let mut recalls = self.node.recalls_changed();
         // Whether there are some is looked at when the stream begins, and whenever one was made.
         let mut recalled = true;
         let mut stopping = self.node.stopping();
         let mut beat = tokio::time::interval(HEARTBEAT);
-        // The pages that are on their way, and until when each waits for its receipt.
-        let mut underway: VecDeque<(SentPage, Instant)> = VecDeque::new();
         let mut idle = false;
         // The position of the last recall that the partner was told on this stream to fetch.
         let mut told = 0;
@@ -145,27 +192,18 @@ impl Sender {
             }
             // Marked as seen before looking, so that news in between is not slept through.
             news.borrow_and_update();
-            while underway.len() < PAGES_UNDERWAY {
-                match self.next_page().await? {
-                    Some(sent) => {
-                        underway.push_back((sent, Instant::now() + self.node.receipt_timeout()));
-                        idle = false;
-                    }
-                    None => break,
-                }
-            }
-            if underway.is_empty() && !idle {
+            let before = sent;
+            sent = self.send_pages(sent).await?;
+            idle &= sent == before;
+            let quiet = self.underway.len() == 0;
+            if quiet && !idle {
                 idle = true;
                 self.notice(v1::ExchangeNotice { up_to_date: true, recalls: false }).await?;
             }
-            let overdue = underway.front().map(|(_, until)| *until);
+            let overdue = self.underway.overdue();
             let event = tokio::select! {
-                asked = asked.next() => match asked {
-                    Some(Ok(v1::ExchangeRequest { message: Some(Asked::Receipt(receipt)) })) => Event::Receipt(receipt),
-                    Some(Ok(_)) => return Err(status::field("message", "expected a receipt: the exchange is open")),
-                    Some(Err(_)) | None => Event::End,
-                },
-                changed = news.changed(), if underway.len() < PAGES_UNDERWAY => match changed {
+                () = self.underway.receipted.notified() => Event::Receipt,
+                changed = news.changed(), if self.underway.len() < PAGES_UNDERWAY => match changed {
                     Ok(()) => Event::News,
                     Err(_) => Event::End,
                 },
@@ -173,20 +211,13 @@ impl Sender {
                     Ok(()) => Event::Recalled,
                     Err(_) => Event::End,
                 },
-                _ = beat.tick(), if underway.is_empty() => Event::Beat,
+                _ = beat.tick(), if quiet => Event::Beat,
                 () = tokio::time::sleep_until(overdue.unwrap_or_else(Instant::now)), if overdue.is_some() => Event::End,
                 _ = stopping.wait_for(|stopping| *stopping) => Event::End,
                 () = self.answers.closed() => Event::End,
             };
             match event {
-                Event::Receipt(receipt) => {
-                    let sent = underway.iter().map(|(sent, _)| *sent);
-                    let last = self.node.acknowledge(self.partner, &receipt, sent).await.map_err(status::of)?;
-                    while underway.front().is_some_and(|(sent, _)| sent.last_number <= last) {
-                        underway.pop_front();
-                    }
-                }
-                Event::News => {}
+                Event::Receipt | Event::News => {}
                 Event::Recalled => recalled = true,
                 Event::Beat => {
                     // Told again until it is answered: to fetch them may have failed.
@@ -198,18 +229,44 @@ impl Sender {
         }
     }
 
-    /// Records and sends the next page.
-    async fn next_page(&mut self) -> Result<Option<SentPage>, Status> {
-        let Some(page) = self.node.next_page(self.partner, self.sent).await.map_err(status::of)? else {
-            return Ok(None);
-        };
+    /// Sends pages after this number until so many are on their way or there is nothing more. Returns the number of the last item that
+    /// was sent. The next page is made while the record of the one before becomes durable.
+    async fn send_pages(&self, mut sent: u64) -> Result<u64, Status> {
+        let mut ready: Option<Page> = None;
+        loop {
+            let (taken, made) = ready.as_ref().map_or((0, sent), |page| (1, page.sent.last_number));
+            let room = self.underway.len() + taken < PAGES_UNDERWAY;
+            let next = async {
+                match room {
+                    true => self.node.next_page(self.partner, made).await.map_err(status::of),
+                    false => Ok(None),
+                }
+            };
+            let leave = async {
+                match ready.take() {
+                    Some(page) => self.leave(page).await,
+                    None => Ok(()),
+                }
+            };
+            let (left, next) = tokio::join!(leave, next);
+            left?;
+            sent = made;
+            ready = next?;
+            if ready.is_none() {
+                return Ok(sent);
+            }
+        }
+    }
+
+    /// Records a page, then sends it.
+    async fn leave(&self, page: Page) -> Result<(), Status> {
         // INVARIANT: a page leaves only after its access record is durable.
         self.record(page.touched).await?;
         let items = page.items.into_iter().map(|i| v1::SealedItem { salt: i.salt.0.to_vec(), item: i.bytes }).collect();
-        let page_message = v1::Page { envelope: page.envelope, items, next_cursor: page.next_cursor };
-        self.send(Answer::Page(page_message)).await?;
-        self.sent = page.sent.last_number;
-        Ok(Some(page.sent))
+        let message = v1::Page { envelope: page.envelope, items, next_cursor: page.next_cursor };
+        // Before it is sent: its receipt may come at once.
+        self.underway.pages().push_back((page.sent, Instant::now() + self.node.receipt_timeout()));
+        self.send(Answer::Page(message)).await
     }
 
     async fn record(&self, touched: Vec<Touched>) -> Result<(), Status> {

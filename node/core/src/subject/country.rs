@@ -20,7 +20,24 @@ pub fn country_codes() -> impl Iterator<Item = &'static str> {
 
 /// Whether two capitals are a country's code.
 pub fn is_country_code(text: &str) -> bool {
-    country_codes().any(|code| code == text)
+    let [first, second] = text.as_bytes() else { return false };
+    let follow = letter(*first).and_then(|first| BY_LETTER.get(first)).copied().unwrap_or(0);
+    letter(*second).is_some_and(|second| follow & (1 << second) != 0)
+}
+
+/// For each first letter of a code, the second ones that follow it: ids of members and records are read in great numbers.
+#[allow(clippy::indexing_slicing, reason = "evaluated at compile time, where nothing else can be used")]
+const BY_LETTER: [u32; 26] = {
+    let (codes, mut by_letter, mut at) = (CODES.as_bytes(), [0; 26], 0);
+    while at < codes.len() {
+        by_letter[(codes[at] - b'A') as usize] |= 1 << (codes[at + 1] - b'A');
+        at += 3;
+    }
+    by_letter
+};
+
+fn letter(byte: u8) -> Option<usize> {
+    byte.is_ascii_uppercase().then(|| usize::from(byte - b'A'))
 }
 
 /// A country.
@@ -76,6 +93,10 @@ mod tests {
     fn knows_the_codes() {
         assert_eq!(country_codes().count(), 250);
         assert!("SY".parse::<CountryCode>().is_ok());
+        for (a, b) in ('@'..='[').flat_map(|a| ('@'..='[').map(move |b| (a, b))) {
+            let text = format!("{a}{b}");
+            assert_eq!(is_country_code(&text), country_codes().any(|code| code == text), "{text}");
+        }
         for bad in ["", "sy", "ZZ", "SYR", "Syria", " SY"] {
             assert!(bad.parse::<CountryCode>().is_err(), "{bad}");
         }
