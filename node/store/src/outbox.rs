@@ -155,12 +155,7 @@ impl Outbox {
     /// # Errors
     /// The database failed.
     pub async fn views(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Views>, StoreError> {
-        let (sealer, records) = (self.sealer.clone(), records.to_vec());
-        self.database
-            .read_between(move |connection| {
-                Box::pin(async move { rows::current_views(connection, &sealer, &records).await })
-            })
-            .await
+        rows::current_views(&mut self.database.read().await?, &self.sealer, records).await
     }
 
     /// Carries out decisions in one transaction: takes the records off the queue and numbers what the party is to be told.
