@@ -95,9 +95,6 @@ impl Decision {
     }
 }
 
-/// The documents of what is told.
-type AllViews = BTreeMap<RecordId, Views>;
-
 /// A candidate, what was decided on it, and what it is told under which number.
 struct Released {
     row: Numbered,
@@ -150,7 +147,7 @@ impl Node {
         let mut turn = line.turn.lock().await;
         let party = self.party(partner).ok_or(AppError::NotFound("partner"))?;
         let last = self.store.outbox().last_number(partner).await.map_err(InternalError::Store)?;
-        let (released, views) = match sent < last {
+        let released = match sent < last {
             true => self.again(&party, sent, turn.fits).await?,
             false => self.release_pending(&party, &mut turn).await?,
         };
@@ -158,17 +155,18 @@ impl Node {
             return Ok(None);
         }
         let count = released.len();
-        let page = self.page(partner, released, &views)?;
+        let page = self.page(partner, released).await?;
         turn.learn(count, page.items.len());
         Ok(Some(page))
     }
 
     /// Rows that were released before and did not arrive, each decided anew.
-    async fn again(&self, party: &Party, sent: u64, limit: usize) -> Result<(Vec<Released>, AllViews), AppError> {
+    async fn again(&self, party: &Party, sent: u64, limit: usize) -> Result<Vec<Released>, AppError> {
         let outbox = self.store.outbox();
         let rows = outbox.released_after(party.member, sent, limit).await.map_err(InternalError::Store)?;
         let records: Vec<RecordId> = rows.iter().map(|row| row.record).collect();
-        let candidates = outbox.candidates(party.member, &records).await.map_err(InternalError::Store)?;
+        let candidates =
+            outbox.candidates_with_documents(party.member, &records).await.map_err(InternalError::Store)?;
         let decisions = self.decide_all(party, &candidates).await?;
         let mut known: BTreeMap<RecordId, (Candidate, Decision)> =
             candidates.into_iter().zip(decisions).map(|(c, d)| (c.record, (c, d))).collect();
@@ -192,18 +190,14 @@ impl Node {
             let (candidate, decision) = decided.map_or((None, None), |(c, d)| (Some(c), Some(d)));
             released.push(Released { row, candidate, decision: decision.unwrap_or_else(|| denied("superseded")) });
         }
-        let upserts = released.iter().filter(|r| matches!(r.row.change, ReleasedChange::Upsert { .. }));
-        let records: Vec<RecordId> = upserts.map(|r| r.row.record).collect();
-        let views = outbox.views(&records).await.map_err(InternalError::Store)?;
-        Ok((released, views))
+        Ok(released)
     }
 
     /// INVARIANT: how many items a page has, and in which order they come, follows from what its partner is told alone. What was refused
     /// takes the place of nothing: rows are taken off the queue until the page is full or nothing waits any more, round from the one
     /// that was told last.
-    async fn release_pending(&self, party: &Party, turn: &mut Turn) -> Result<(Vec<Released>, AllViews), AppError> {
-        let (mut released, mut views) = (Vec::new(), AllViews::new());
-        let (mut after, mut round) = (turn.after, turn.after.is_none());
+    async fn release_pending(&self, party: &Party, turn: &mut Turn) -> Result<Vec<Released>, AppError> {
+        let (mut released, mut after, mut round) = (Vec::new(), turn.after, turn.after.is_none());
         while released.len() < turn.fits {
             let room = turn.fits - released.len();
             let pending = self.store.outbox().pending(party.member, after, room.max(PENDING_MIN)).await;
@@ -216,12 +210,10 @@ impl Node {
                     continue;
                 }
             }
-            let (told, theirs) = self.release_batch(party, pending, room).await?;
-            released.extend(told);
-            views.extend(theirs);
+            released.extend(self.release_batch(party, pending, room).await?);
         }
         turn.after = released.last().map_or(turn.after, |told| Some(told.row.record));
-        Ok((released, views))
+        Ok(released)
     }
 
     /// Releases what waits, in order, until so many items are numbered.
@@ -230,7 +222,7 @@ impl Node {
         party: &Party,
         mut pending: Vec<Candidate>,
         room: usize,
-    ) -> Result<(Vec<Released>, AllViews), AppError> {
+    ) -> Result<Vec<Released>, AppError> {
         let mut decisions = self.decide_all(party, &pending).await?;
         // What would not find room is left for the next page, and decided then.
         let fits = decisions.iter().scan(0, |told, decision| {
@@ -259,20 +251,15 @@ impl Node {
             version: candidate.version,
             telling: decision.telling(),
         });
-        let told = pending.iter().zip(&decisions).filter(|(_, decision)| decision.level.is_some());
-        let told: Vec<RecordId> = told.map(|(candidate, _)| candidate.record).collect();
-        let outbox = self.store.outbox();
-        // Side by side: a version that came between is queued again, and what was decided on the one before then stands no more.
-        let release = outbox.release(party.member, decided.collect(), room, fresh::now());
-        let (rows, views) = tokio::join!(release, outbox.views(&told));
-        let (rows, views) = (rows.map_err(InternalError::Store)?, views.map_err(InternalError::Store)?);
+        let rows = self.store.outbox().release(party.member, decided.collect(), room, fresh::now()).await;
+        let rows = rows.map_err(InternalError::Store)?;
         let mut known: BTreeMap<RecordId, (Candidate, Decision)> =
             pending.into_iter().zip(decisions).map(|(c, d)| (c.record, (c, d))).collect();
         let released = rows.into_iter().filter_map(|row| {
             let (candidate, decision) = known.remove(&row.record)?;
             Some(Released { row, candidate: Some(candidate), decision })
         });
-        Ok((released.collect(), views))
+        Ok(released.collect())
     }
 
     /// What a party may have of records now.
@@ -321,7 +308,7 @@ impl Node {
         RecordHeader { tier, about: candidate.about, ..header }
     }
 
-    fn page(&self, partner: MemberId, released: Vec<Released>, views: &AllViews) -> Result<Page, AppError> {
+    async fn page(&self, partner: MemberId, released: Vec<Released>) -> Result<Page, AppError> {
         let (mut items, mut touched) = (Vec::with_capacity(released.len()), Vec::with_capacity(released.len()));
         let (mut bytes, mut record_bytes) = (0, 0);
         let first_number = released.first().map_or(0, |r| r.row.number);
@@ -329,7 +316,10 @@ impl Node {
         let salts = fresh::salts(released.len())?;
         for (Released { row, candidate, decision }, salt) in released.into_iter().zip(salts) {
             let (change, access) = match (row.change, candidate) {
-                (ReleasedChange::Upsert { level, .. }, Some(candidate)) => upsert(views, level, &candidate, decision)?,
+                (ReleasedChange::Upsert { level, .. }, Some(candidate)) => {
+                    let views = self.store.outbox().documents(&candidate).await.map_err(InternalError::Store)?;
+                    upsert(views, level, &candidate, decision)
+                }
                 (_, _) => (Change::Retract, retracted(row.record, decision.because)),
             };
             let sealed = SealedItem::new(&PageItem { number: row.number, record: row.record, change }, salt);
@@ -398,27 +388,18 @@ impl Node {
     }
 }
 
-fn upsert(
-    views: &AllViews,
-    level: View,
-    candidate: &Candidate,
-    decision: Decision,
-) -> Result<(Change, Touched), InternalError> {
-    let views = views.get(&candidate.record).ok_or_else(|| InternalError::Corrupt {
-        what: "version",
-        problem: format!("{} lacks the documents of a released version", candidate.record),
-    })?;
+fn upsert(views: Option<Views>, level: View, candidate: &Candidate, decision: Decision) -> (Change, Touched) {
     // INVARIANT: what is sent is the version that was decided on, never one that came between.
-    if views.version != candidate.version {
-        return Ok((Change::Retract, retracted(candidate.record, vec!["overtaken".into()])));
-    }
+    let Some(views) = views else {
+        return (Change::Retract, retracted(candidate.record, vec!["overtaken".into()]));
+    };
     let access = Touched {
         resource: candidate.record.to_string(),
         version: Some(candidate.version),
         view: Some(level.as_str().to_owned()),
         because: decision.because.into_iter().take(BECAUSE_MAX).collect(),
     };
-    Ok((Change::Upsert(views.up_to(level, &candidate.marking, decision.terms, decision.links)), access))
+    (Change::Upsert(views.up_to(level, &candidate.marking, decision.terms, decision.links)), access)
 }
 
 fn retracted(record: RecordId, because: Vec<String>) -> Touched {

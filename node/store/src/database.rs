@@ -129,19 +129,6 @@ impl Database {
         }
     }
 
-    /// Reads between two writes, on the connection that writes: what is there is still in its cache.
-    pub(crate) async fn read_between<T, E, F>(&self, work: F) -> Result<T, E>
-    where
-        F: for<'c> FnOnce(&'c mut Connection) -> Work<'c, T, E> + Send + 'static,
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        match self.dialect() {
-            Dialect::Sqlite => self.write(work).await,
-            Dialect::Postgres => work(&mut self.read().await?).await,
-        }
-    }
-
     /// Runs one writing transaction to its end, whether or not the caller waits for it. An error of `work` rolls back.
     pub(crate) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
     where

@@ -111,12 +111,8 @@ impl Outbox {
         after: Option<RecordId>,
         limit: usize,
     ) -> Result<Vec<Candidate>, StoreError> {
-        let (markings, sealer) = (self.markings.clone(), self.sealer.clone());
-        self.database
-            .read_between(move |connection| {
-                Box::pin(async move { candidates::pending(connection, &markings, &sealer, party, after, limit).await })
-            })
-            .await
+        let connection = &mut self.database.read().await?;
+        candidates::pending(connection, &self.markings, &self.sealer, party, after, limit).await
     }
 
     /// What a decision on records and a party would look at, whether or not they wait; records that are not this member's are left
@@ -126,6 +122,19 @@ impl Outbox {
     /// The database failed.
     pub async fn candidates(&self, party: MemberId, records: &[RecordId]) -> Result<Vec<Candidate>, StoreError> {
         candidates::of(&mut self.database.read().await?, &self.markings, &self.sealer, party, records).await
+    }
+
+    /// [`Outbox::candidates`], ready for [`Outbox::documents`].
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn candidates_with_documents(
+        &self,
+        party: MemberId,
+        records: &[RecordId],
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let connection = &mut self.database.read().await?;
+        candidates::with_documents(connection, &self.markings, &self.sealer, party, records).await
     }
 
     /// The ids of records that are shared with a party or were ever released to it, in order, from the one after `after` on.
@@ -156,6 +165,28 @@ impl Outbox {
     /// The database failed.
     pub async fn views(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Views>, StoreError> {
         rows::current_views(&mut self.database.read().await?, &self.sealer, records).await
+    }
+
+    /// The documents of the version that a candidate is about; nothing if another has taken its place, or if they were destroyed.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn documents(&self, candidate: &Candidate) -> Result<Option<Views>, StoreError> {
+        let Candidate { record, version, sealed, .. } = candidate;
+        let opened = sealed.as_ref().map(|s| rows::open_views(&self.sealer, *record, *version, &s.key, &s.views));
+        if let Some(Ok(views)) = opened {
+            return Ok(Some(views));
+        }
+        // They are large, or were sealed with another key when they were read.
+        let mut views = self.views(&[*record]).await?;
+        if let Some(views) = views.remove(record) {
+            return Ok((views.version == *version).then_some(views));
+        }
+        let now = self.candidates(candidate.record.originator(), &[*record]).await?;
+        match now.iter().any(|now| now.version == *version && !now.taken_back) {
+            true => Err(StoreError::Corrupt { column: rows::VIEWS }),
+            false => Ok(None),
+        }
     }
 
     /// Carries out decisions in one transaction: takes the records off the queue and numbers what the party is to be told.

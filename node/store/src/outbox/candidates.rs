@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use comity_core::document::LinkTarget;
 use comity_core::{Marking, MemberId, RecordId};
 
-use super::types::Candidate;
+use super::types::{Candidate, SealedDocuments};
 use crate::columns::{self, sql_limit};
 use crate::database::Connection;
 use crate::error::StoreError;
-use crate::records::rows::share_of;
+use crate::records::rows::{VIEWS, share_of};
 use crate::seal::Sealer;
 use crate::sql::{Row, query, select_in};
 
@@ -40,7 +40,24 @@ impl Markings {
     }
 }
 
-/// What waits for a party, by the order of ids.
+/// What a decision looks at, of a record `r` that may be shared on the terms `s`. The documents come as NULL where nobody asked
+/// for them, and where they are larger than 16 KiB: such are read one by one, while a page has room.
+macro_rules! select {
+    ($ticket:literal, $views:literal, $from:literal) => {
+        concat!(
+            "SELECT ",
+            $ticket,
+            " AS ticket, r.id, r.version, r.written_at, r.marking, r.about, r.state, r.recalled_at, r.seal_key,
+                 s.party AS shared, s.ends_at, s.onward, s.purpose,
+                 (SELECT COUNT(*) FROM record_link l WHERE l.record = r.id) AS links, ",
+            $views,
+            " AS views FROM ",
+            $from
+        )
+    };
+}
+
+/// What waits for a party, by the order of ids, with its documents.
 pub(super) async fn pending(
     connection: &mut Connection,
     markings: &Markings,
@@ -49,14 +66,14 @@ pub(super) async fn pending(
     after: Option<RecordId>,
     limit: usize,
 ) -> Result<Vec<Candidate>, StoreError> {
-    let rows = query(
-        "SELECT q.ticket, r.id, r.version, r.written_at, r.marking, r.about, r.state, r.recalled_at, r.seal_key,
-             s.party AS shared, s.ends_at, s.onward, s.purpose,
-             (SELECT COUNT(*) FROM record_link l WHERE l.record = r.id) AS links
-         FROM outbox_queue q JOIN record r ON r.id = q.record
+    let rows = query(select!(
+        "q.ticket",
+        "CASE WHEN LENGTH(v.views) <= 16384 THEN v.views END",
+        "outbox_queue q JOIN record r ON r.id = q.record
+         LEFT JOIN record_version v ON v.record = r.id AND v.version = r.version
          LEFT JOIN record_share s ON s.record = q.record AND s.party = q.party
-         WHERE q.party = $1 AND q.record > $2 ORDER BY q.record LIMIT $3",
-    )
+         WHERE q.party = $1 AND q.record > $2 ORDER BY q.record LIMIT $3"
+    ))
     .bind(party.as_str())
     .bind(after.map(|record| record.to_string()).unwrap_or_default())
     .bind(sql_limit(limit))
@@ -76,10 +93,36 @@ pub(super) async fn of(
     let keys: Vec<String> = records.iter().map(ToString::to_string).collect();
     let rows = select_in(
         connection,
-        "SELECT CAST(0 AS BIGINT) AS ticket, r.id, r.version, r.written_at, r.marking, r.about, r.state, r.recalled_at, r.seal_key,
-             s.party AS shared, s.ends_at, s.onward, s.purpose,
-             (SELECT COUNT(*) FROM record_link l WHERE l.record = r.id) AS links
-         FROM record r LEFT JOIN record_share s ON s.record = r.id AND s.party = $1 WHERE r.id IN ",
+        select!(
+            "CAST(0 AS BIGINT)",
+            "NULLIF(r.seal_key, r.seal_key)",
+            "record r LEFT JOIN record_share s ON s.record = r.id AND s.party = $1 WHERE r.id IN "
+        ),
+        Some(party.as_str().into()),
+        &keys,
+        "",
+    )
+    .await?;
+    read_all(connection, markings, sealer, &rows).await
+}
+
+/// The same, with their documents.
+pub(super) async fn with_documents(
+    connection: &mut Connection,
+    markings: &Markings,
+    sealer: &Sealer,
+    party: MemberId,
+    records: &[RecordId],
+) -> Result<Vec<Candidate>, StoreError> {
+    let keys: Vec<String> = records.iter().map(ToString::to_string).collect();
+    let rows = select_in(
+        connection,
+        select!(
+            "CAST(0 AS BIGINT)",
+            "CASE WHEN LENGTH(v.views) <= 16384 THEN v.views END",
+            "record r LEFT JOIN record_version v ON v.record = r.id AND v.version = r.version
+             LEFT JOIN record_share s ON s.record = r.id AND s.party = $1 WHERE r.id IN "
+        ),
         Some(party.as_str().into()),
         &keys,
         "",
@@ -100,11 +143,15 @@ async fn read_all(
         let marking = markings.get(connection, row.get("marking")?).await?;
         let share = match columns::text_if_any(row, "shared")? {
             None => None,
-            Some(_) => Some(share_of(row, &sealer.key(&record.to_string(), &columns::bytes(row, "seal_key")?)?)?),
+            Some(_) => Some(share_of(row, || sealer.key(&record.to_string(), &columns::bytes(row, "seal_key")?))?),
         };
         let links = match columns::count(row, "links")? {
             0 => Vec::new(),
             _ => links(connection, record).await?,
+        };
+        let sealed = match columns::bytes_if_any(row, VIEWS)? {
+            Some(views) => Some(SealedDocuments { key: columns::bytes(row, "seal_key")?, views }),
+            None => None,
         };
         let recalled = columns::instant_if_any(row, "recalled_at")?.is_some();
         found.push(Candidate {
@@ -117,6 +164,7 @@ async fn read_all(
             taken_back: recalled || columns::text(row, "state")? == "withdrawn",
             share,
             links,
+            sealed,
         });
     }
     Ok(found)

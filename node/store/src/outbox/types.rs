@@ -1,5 +1,6 @@
 //! What goes into and comes out of the outbox.
 
+use std::fmt;
 use std::sync::Arc;
 
 use comity_core::canonical::Hex32;
@@ -31,6 +32,21 @@ pub struct Candidate {
     pub share: Option<StoredShare>,
     /// Where it points.
     pub links: Vec<LinkTarget>,
+    /// For [`super::Outbox::documents`], where they were asked for.
+    pub(crate) sealed: Option<SealedDocuments>,
+}
+
+/// The documents of a version as they are at rest: read together with what the decision needs, opened only for whom it allows.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SealedDocuments {
+    pub(crate) key: Vec<u8>,
+    pub(crate) views: Vec<u8>,
+}
+
+impl fmt::Debug for SealedDocuments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedDocuments")
+    }
 }
 
 /// What was decided on a queued record.

@@ -1,5 +1,6 @@
 //! The SQL of records.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use comity_core::canonical::{self, Hex32};
@@ -15,7 +16,7 @@ use crate::seal::{RecordKey, Sealer};
 use crate::sql::{Row, Value, insert_rows, query, select_in};
 
 const DOCUMENT: &str = "document";
-const VIEWS: &str = "views";
+pub(crate) const VIEWS: &str = "views";
 const PURPOSE: &str = "purpose";
 
 /// A record and its first version.
@@ -277,14 +278,17 @@ async fn shares(
         .bind(id.to_string())
         .fetch_all(connection)
         .await?;
-    rows.iter().map(|row| Ok((columns::parsed(row, "party")?, share_of(row, key)?))).collect()
+    rows.iter().map(|row| Ok((columns::parsed(row, "party")?, share_of(row, || Ok(key))?))).collect()
 }
 
 /// A share from the columns `ends_at`, `onward` and `purpose`.
-pub(crate) fn share_of(row: &Row, key: &RecordKey) -> Result<StoredShare, StoreError> {
+pub(crate) fn share_of<K: Borrow<RecordKey>>(
+    row: &Row,
+    key: impl FnOnce() -> Result<K, StoreError>,
+) -> Result<StoredShare, StoreError> {
     let onward = match (columns::parsed_if_any(row, "onward")?, columns::bytes_if_any(row, PURPOSE)?) {
         (Some(grant), Some(purpose)) => {
-            let purpose = String::from_utf8(key.open(PURPOSE, &purpose)?);
+            let purpose = String::from_utf8(key()?.borrow().open(PURPOSE, &purpose)?);
             Some(Onward { grant, purpose: purpose.map_err(|_| StoreError::Corrupt { column: PURPOSE })? })
         }
         _ => None,
@@ -321,12 +325,22 @@ pub(crate) async fn current_views(
     let mut found = BTreeMap::new();
     for row in &rows {
         let id: RecordId = columns::parsed(row, "id")?;
-        let key = sealer.key(&id.to_string(), &columns::bytes(row, "seal_key")?)?;
-        let views = key.open(VIEWS, &columns::bytes(row, VIEWS)?)?;
-        let version = columns::parsed(row, "version")?;
-        found.insert(id, unpack(id, version, &views).ok_or(StoreError::Corrupt { column: VIEWS })?);
+        let (key, views) = (columns::bytes(row, "seal_key")?, columns::bytes(row, VIEWS)?);
+        found.insert(id, open_views(sealer, id, columns::parsed(row, "version")?, &key, &views)?);
     }
     Ok(found)
+}
+
+/// Opens the documents of a version of a record.
+pub(crate) fn open_views(
+    sealer: &Sealer,
+    id: RecordId,
+    version: VersionId,
+    key: &[u8],
+    sealed: &[u8],
+) -> Result<Views, StoreError> {
+    let views = sealer.key(&id.to_string(), key)?.open(VIEWS, sealed)?;
+    unpack(id, version, &views).ok_or(StoreError::Corrupt { column: VIEWS })
 }
 
 pub(super) async fn document(

@@ -8,12 +8,13 @@ use super::{Connection, Dialect, Query, Row, Value};
 use crate::error::StoreError;
 
 /// Rows to a statement: few sizes, so that each is prepared once and found again. SQLite takes 32,766 parameters.
-const CHUNKS: [usize; 3] = [128, 16, 1];
+const CHUNKS: [usize; 4] = [512, 64, 8, 1];
 
 /// A statement that is put together. Only text of this crate goes into it; what comes from outside is bound.
 pub(crate) struct Builder {
     sql: String,
     values: Vec<Value>,
+    /// SQLite looks through all names for each number that is bound: a thousand of them are better left without.
     numbered: bool,
 }
 
@@ -60,7 +61,6 @@ pub(crate) async fn insert_rows<const N: usize>(
     rows: Vec<[Value; N]>,
 ) -> Result<(), StoreError> {
     let mut rows = rows.into_iter();
-    // SQLite looks through all names for each number that is bound: a thousand of them are better left without.
     let numbered = connection.dialect() == Dialect::Postgres;
     while rows.len() > 0 {
         let size = CHUNKS.into_iter().find(|size| *size <= rows.len()).unwrap_or(1);
@@ -76,7 +76,7 @@ pub(crate) async fn insert_rows<const N: usize>(
     Ok(())
 }
 
-/// Runs a statement for many keys: `before`, with `first` bound as `$1`, then the keys in brackets, then `after`.
+/// Runs a statement for many keys: `before`, with `first` in the place of `$1`, then the keys in brackets, then `after`.
 pub(crate) async fn select_in(
     connection: &mut Connection,
     before: &'static str,
@@ -89,9 +89,13 @@ pub(crate) async fn select_in(
     while !keys.is_empty() {
         let size = CHUNKS.into_iter().find(|size| *size <= keys.len()).unwrap_or(1);
         let (now, later) = keys.split_at_checked(size).unwrap_or((keys, &[]));
-        let mut builder = Builder { values: first.iter().cloned().collect(), ..Builder::new(before) };
+        let mut builder = Builder::new("");
+        builder.numbered = connection.dialect() == Dialect::Postgres;
+        let last = format!("${}", now.len() + usize::from(first.is_some()));
+        builder.sql = before.replace("$1", &last);
         builder.push_list(now.iter().map(|key| key.as_str().into()));
-        builder.push(after);
+        builder.sql.push_str(&after.replace("$1", &last));
+        builder.values.extend(first.clone());
         found.extend(builder.build().fetch_all(connection).await?);
         keys = later;
     }
