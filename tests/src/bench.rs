@@ -51,8 +51,8 @@ enum Bench {
     /// Whether the time until a partner is answered tells that records it may not learn of have changed
     ///
     /// Two nodes have the same visible records; before a pull at one of them, so many hidden records change, each shared with the
-    /// partner and denied by its policy. Pulls come in random order. A case is the number of hidden changes: 1, 10, 100. Each is
-    /// tried where nothing visible is new (idle) and where one visible record is (page).
+    /// partner and denied by its policy. Pulls come in random order, at random moments between two ticks. A case is the number of
+    /// hidden changes: 1, 10, 100. Each is tried where nothing visible is new (idle) and where one visible record is (page).
     ///
     /// What is timed is how long the node takes to make its answer, in this process, without a network: what is seen here a partner
     /// sees only through the noise of its line, so that no difference here is none there. Given is how often somebody who is shown

@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::cursor::{Cursors, Tokens};
 use crate::error::{AppError, InternalError};
 use crate::fresh;
-use crate::release::Turn;
+use crate::release::{Refusals, Ticks, Turn};
 use crate::watch::Watchers;
 
 /// The incarnation of an access log that was never restored.
@@ -63,6 +63,8 @@ pub(crate) struct ExchangeLine {
     pub(crate) turn: tokio::sync::Mutex<Turn>,
     /// The streams that may be open at one time.
     pub(crate) streams: Arc<Semaphore>,
+    /// What is still to be recorded as refused.
+    pub(crate) refusals: Refusals,
 }
 
 /// What a node is put together from. The policies and clearances are those that [`Node::load_policies`] found valid.
@@ -89,6 +91,8 @@ pub struct NodeParts {
     pub backup_days: u32,
     /// How long a page waits for its receipt before the stream ends.
     pub receipt_timeout: Duration,
+    /// Pages that are not full leave at multiples of this.
+    pub answer_tick: Duration,
     /// Where the officers' copies of them are.
     pub policy_dir: PathBuf,
     /// The member's keys.
@@ -111,6 +115,7 @@ pub struct Node {
     pub(crate) equivalences: Equivalences,
     pub(crate) backup_days: u32,
     receipt_timeout: Duration,
+    pub(crate) ticks: Ticks,
     pub(crate) cursors: Cursors,
     pub(crate) tokens: Tokens,
     /// Grows as partners come: the roster bounds it.
@@ -153,6 +158,7 @@ impl Node {
             equivalences: parts.equivalences,
             backup_days: parts.backup_days,
             receipt_timeout: parts.receipt_timeout,
+            ticks: Ticks::new(parts.answer_tick),
             own: parts.own,
             genesis: parts.genesis,
             genesis_file: parts.genesis_file,
@@ -352,7 +358,7 @@ impl Node {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let line = lines.entry(partner).or_insert_with(|| {
             let streams = Arc::new(Semaphore::new(STREAMS_MAX));
-            Arc::new(ExchangeLine { turn: tokio::sync::Mutex::new(Turn::default()), streams })
+            Arc::new(ExchangeLine { turn: tokio::sync::Mutex::default(), streams, refusals: Refusals::default() })
         });
         Some(Arc::clone(line))
     }

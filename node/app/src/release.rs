@@ -3,6 +3,8 @@
 //! INVARIANT: nothing leaves without a decision. Each row is decided once more when its page is made, what was queued
 //! notwithstanding, and the access record of the page is durable before the page leaves ([`Node::record_access`] by whoever sends it).
 
+mod refusals;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -17,13 +19,17 @@ use comity_core::view::{
 };
 use comity_core::{MemberId, RecordId, Timestamp, Violations};
 use comity_policy::Level;
+use comity_store::StoreError;
 use comity_store::outbox::{Candidate, Decided, Numbered, OutboxError, Receipt, ReleasedChange, Telling};
 use comity_store::records::StoredShare;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::JoinHandle;
 
 use crate::error::{AppError, InternalError};
 use crate::fresh;
-use crate::node::Node;
+use crate::node::{ExchangeLine, Node};
+
+pub(crate) use refusals::{Refusals, Ticks};
 
 /// The fewest rows of the queue that are looked at in one step.
 const PENDING_MIN: usize = 64;
@@ -56,11 +62,15 @@ pub(crate) struct Turn {
     after: Option<RecordId>,
     /// How many items a page takes, by what the last ones took: what is numbered and does not fit is decided once more.
     fits: usize,
+    /// What waits after this record, read while the rows up to it are released.
+    ahead: Option<(RecordId, Ahead)>,
 }
+
+type Ahead = JoinHandle<Result<Vec<Candidate>, StoreError>>;
 
 impl Default for Turn {
     fn default() -> Self {
-        Self { after: None, fits: PAGE_MAX_ITEMS }
+        Self { after: None, fits: PAGE_MAX_ITEMS, ahead: None }
     }
 }
 
@@ -149,15 +159,22 @@ impl Node {
         let last = self.store.outbox().last_number(partner).await.map_err(InternalError::Store)?;
         let released = match sent < last {
             true => self.again(&party, sent, turn.fits).await?,
-            false => self.release_pending(&party, &mut turn).await?,
+            false => self.release_pending(&party, &line, &mut turn).await?,
         };
-        if released.is_empty() {
-            return Ok(None);
+        let (count, full) = (released.len(), released.len() >= turn.fits);
+        let page = match released.is_empty() {
+            true => None,
+            false => Some(self.page(partner, released).await?),
+        };
+        if let Some(page) = &page {
+            turn.learn(count, page.items.len());
         }
-        let count = released.len();
-        let page = self.page(partner, released).await?;
-        turn.learn(count, page.items.len());
-        Ok(Some(page))
+        drop(turn);
+        // INVARIANT: when a page leaves follows from the clock, or from that it is full.
+        if !full {
+            self.ticks.next().await;
+        }
+        Ok(page)
     }
 
     /// Rows that were released before and did not arrive, each decided anew.
@@ -196,65 +213,94 @@ impl Node {
     /// INVARIANT: how many items a page has, and in which order they come, follows from what its partner is told alone. What was refused
     /// takes the place of nothing: rows are taken off the queue until the page is full or nothing waits any more, round from the one
     /// that was told last.
-    async fn release_pending(&self, party: &Party, turn: &mut Turn) -> Result<Vec<Released>, AppError> {
-        let (mut released, mut after, mut round) = (Vec::new(), turn.after, turn.after.is_none());
+    async fn release_pending(
+        &self,
+        party: &Party,
+        line: &ExchangeLine,
+        turn: &mut Turn,
+    ) -> Result<Vec<Released>, AppError> {
+        let mut begin = turn.after;
+        let (mut released, mut after, mut round) = (Vec::new(), begin, begin.is_none());
+        // What an earlier pull read ahead lacks what was queued since: another round looks for it.
+        let mut fresh = turn.ahead.is_none();
         while released.len() < turn.fits {
             let room = turn.fits - released.len();
-            let pending = self.store.outbox().pending(party.member, after, room.max(PENDING_MIN)).await;
-            let pending = pending.map_err(InternalError::Store)?;
+            let pending = self.waiting(party.member, turn, after, room.max(PENDING_MIN)).await?;
             match pending.last() {
                 Some(last) => after = Some(last.record),
-                None if round => break,
+                None if round && fresh => break,
                 None => {
-                    (after, round) = (None, true);
+                    (begin, after, round) = (begin.filter(|_| fresh), None, true);
+                    (fresh, turn.ahead) = (true, None);
                     continue;
                 }
             }
-            released.extend(self.release_batch(party, pending, room).await?);
+            let waits = line.refusals.without(pending);
+            released.extend(self.release_batch(party, line, waits, room).await?);
+            if round && fresh && begin.is_some() && after >= begin {
+                break;
+            }
         }
         turn.after = released.last().map_or(turn.after, |told| Some(told.row.record));
         Ok(released)
+    }
+
+    /// What waits for a decision after a record. Where there is more, that is read on while this is released: the tickets tell what has
+    /// changed by then.
+    async fn waiting(
+        &self,
+        partner: MemberId,
+        turn: &mut Turn,
+        after: Option<RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Candidate>, AppError> {
+        let ahead = match turn.ahead.take() {
+            Some((record, ahead)) if Some(record) == after => ahead.await.ok(),
+            _ => None,
+        };
+        let pending = match ahead {
+            Some(pending) => pending,
+            None => self.store.outbox().pending(partner, after, limit).await,
+        };
+        let pending = pending.map_err(InternalError::Store)?;
+        if let Some(last) = pending.last().filter(|_| pending.len() >= limit) {
+            let (outbox, after, limit) = (self.store.outbox().clone(), last.record, turn.fits);
+            let ahead = tokio::spawn(async move { outbox.pending(partner, Some(after), limit).await });
+            turn.ahead = Some((after, ahead));
+        }
+        Ok(pending)
     }
 
     /// Releases what waits, in order, until so many items are numbered.
     async fn release_batch(
         &self,
         party: &Party,
-        mut pending: Vec<Candidate>,
+        line: &ExchangeLine,
+        pending: Vec<Candidate>,
         room: usize,
     ) -> Result<Vec<Released>, AppError> {
-        let mut decisions = self.decide_all(party, &pending).await?;
+        let decisions = self.decide_all(party, &pending).await?;
         // What would not find room is left for the next page, and decided then.
         let fits = decisions.iter().scan(0, |told, decision| {
             *told += usize::from(decision.level.is_some());
             (*told <= room).then_some(())
         });
         let fits = fits.count();
-        pending.truncate(fits);
-        decisions.truncate(fits);
-        let denied = pending.iter().zip(&decisions).filter(|(_, decision)| decision.level.is_none());
-        let denied: Vec<Touched> = denied
-            .map(|(candidate, decision)| Touched {
-                resource: candidate.record.to_string(),
-                version: Some(candidate.version),
-                view: None,
-                because: decision.because.iter().take(BECAUSE_MAX).cloned().collect(),
-            })
-            .collect();
-        // INVARIANT: a release that was refused is recorded, too, before it is off the queue.
-        for denied in in_records(denied) {
-            self.record_denied_release(party.member, denied).await?;
+        let decided = pending.into_iter().zip(decisions).take(fits).collect();
+        let decided = self.put_off_refused(party.member, line, decided).await?;
+        if decided.is_empty() {
+            return Ok(Vec::new());
         }
-        let decided = pending.iter().zip(&decisions).map(|(candidate, decision)| Decided {
+        let decisions = decided.iter().map(|(candidate, decision)| Decided {
             record: candidate.record,
             ticket: candidate.ticket,
             version: candidate.version,
             telling: decision.telling(),
         });
-        let rows = self.store.outbox().release(party.member, decided.collect(), room, fresh::now()).await;
+        let rows = self.store.outbox().release(party.member, decisions.collect(), room, fresh::now()).await;
         let rows = rows.map_err(InternalError::Store)?;
         let mut known: BTreeMap<RecordId, (Candidate, Decision)> =
-            pending.into_iter().zip(decisions).map(|(c, d)| (c.record, (c, d))).collect();
+            decided.into_iter().map(|(c, d)| (c.record, (c, d))).collect();
         let released = rows.into_iter().filter_map(|row| {
             let (candidate, decision) = known.remove(&row.record)?;
             Some(Released { row, candidate: Some(candidate), decision })
@@ -440,23 +486,6 @@ fn shown(terms: Option<&Terms>, links: &[LinkTarget]) -> Option<Hex32> {
 /// About how many bytes of the access record something takes.
 fn size_in_record(touched: &Touched) -> usize {
     120 + touched.resource.len() + touched.because.iter().map(|because| because.len() + 3).sum::<usize>()
-}
-
-/// Splits what was touched so that each part fits into one access record.
-fn in_records(touched: Vec<Touched>) -> Vec<Vec<Touched>> {
-    let (mut parts, mut bytes) = (Vec::new(), usize::MAX);
-    for touched in touched {
-        let size = size_in_record(&touched);
-        if bytes.saturating_add(size) > RECORD_FULL_BYTES {
-            parts.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += size;
-        if let Some(part) = parts.last_mut() {
-            part.push(touched);
-        }
-    }
-    parts
 }
 
 fn outbox_error(error: OutboxError) -> AppError {

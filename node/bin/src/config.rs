@@ -167,11 +167,14 @@ pub struct Exchange {
     pub backoff_max_ms: u64,
     /// How long a page may wait for its receipt before the stream ends, in milliseconds: it is resumed from what was stored.
     pub receipt_timeout_ms: u64,
+    /// A page that is not full leaves, and a partner is told that there is nothing new, at multiples of so many milliseconds: when
+    /// it comes then tells next to nothing of what was decided and refused before. 0 is at once.
+    pub answer_tick_ms: u64,
 }
 
 impl Default for Exchange {
     fn default() -> Self {
-        Self { backoff_max_ms: 60_000, receipt_timeout_ms: 60_000 }
+        Self { backoff_max_ms: 60_000, receipt_timeout_ms: 60_000, answer_tick_ms: 50 }
     }
 }
 
@@ -369,6 +372,9 @@ impl Config {
         if !(500..=600_000).contains(&self.exchange.receipt_timeout_ms) {
             return value("exchange.receipt_timeout_ms", "expected 500 to 600000".into());
         }
+        if self.exchange.answer_tick_ms > 1_000 {
+            return value("exchange.answer_tick_ms", "expected 0 to 1000".into());
+        }
         if self.store.password_file.is_some() && self.store.url.is_none() {
             return value("store.password_file", "there is no store.url that it is for".into());
         }
@@ -472,6 +478,7 @@ mod tests {
             ("[keys]", "[consensus]\nheartbeat_ms = 900\n[keys]", "consensus"),
             ("[keys]", "[exchange]\nbackoff_max_ms = 1\n[keys]", "exchange.backoff_max_ms"),
             ("[keys]", "[exchange]\nreceipt_timeout_ms = 1\n[keys]", "exchange.receipt_timeout_ms"),
+            ("[keys]", "[exchange]\nanswer_tick_ms = 1001\n[keys]", "exchange.answer_tick_ms"),
             ("[keys]", "[store]\npassword_file = \"p\"\n[keys]", "store.password_file"),
             ("[keys]", "[store]\nbackup_days = 99999\n[keys]", "store.backup_days"),
             ("[keys]", "[consensus]\nsnapshot_every_entries = 1\n[keys]", "consensus"),

@@ -189,6 +189,14 @@ impl Outbox {
         }
     }
 
+    /// Those of these records that a party was ever told of.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn ever_told(&self, party: MemberId, records: &[RecordId]) -> Result<BTreeSet<RecordId>, StoreError> {
+        release::ever_told(&mut self.database.read().await?, party, records).await
+    }
+
     /// Carries out decisions in one transaction: takes the records off the queue and numbers what the party is to be told.
     ///
     /// A denied record that the party does not hold gets no number; one that it holds becomes a retraction; an upsert of

@@ -30,6 +30,9 @@ const WARM_UP: usize = 20;
 pub(super) struct HiddenOptions {
     #[command(flatten)]
     pub(super) options: Options,
+    /// At which multiples of milliseconds the nodes answer, as `exchange.answer_tick_ms`; 0 shows what that hides
+    #[arg(long, value_name = "MS", default_value_t = 50)]
+    tick_ms: u64,
 }
 
 pub(super) async fn run(options: &HiddenOptions) -> Result<(Vec<Row>, Vec<String>), Problem> {
@@ -38,10 +41,10 @@ pub(super) async fn run(options: &HiddenOptions) -> Result<(Vec<Row>, Vec<String
         None => vec![1, 10, 100],
     };
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
-    let mut bare = Side::build(0).await?;
+    let mut bare = Side::build(0, options.tick_ms).await?;
     for hidden in cases {
         note(&format!("hidden: {hidden} hidden changes, {} s", options.options.seconds));
-        let mut laden = Side::build(hidden).await?;
+        let mut laden = Side::build(hidden, options.tick_ms).await?;
         for (sort, visible) in [("idle", false), ("page", true)] {
             let length = Duration::from_secs(options.options.seconds) / 2;
             let (of_bare, of_laden) = measure(&mut bare, &mut laden, visible, length).await?;
@@ -77,18 +80,18 @@ async fn measure(
 ) -> Result<(Vec<u64>, Vec<u64>), Problem> {
     let (mut of_bare, mut of_laden, mut dice) = (Vec::new(), Vec::new(), Dice::fresh()?);
     for _ in 0..WARM_UP {
-        bare.pull(visible).await?;
-        laden.pull(visible).await?;
+        bare.pull(visible, &mut dice).await?;
+        laden.pull(visible, &mut dice).await?;
     }
     let until = Instant::now() + length;
     while Instant::now() < until {
         // Which is first is drawn, so that neither finds the machine as the other left it more often.
         if dice.once_in(2) {
-            of_bare.push(bare.pull(visible).await?);
-            of_laden.push(laden.pull(visible).await?);
+            of_bare.push(bare.pull(visible, &mut dice).await?);
+            of_laden.push(laden.pull(visible, &mut dice).await?);
         } else {
-            of_laden.push(laden.pull(visible).await?);
-            of_bare.push(bare.pull(visible).await?);
+            of_laden.push(laden.pull(visible, &mut dice).await?);
+            of_bare.push(bare.pull(visible, &mut dice).await?);
         }
     }
     Ok((of_bare, of_laden))
@@ -98,6 +101,7 @@ async fn measure(
 struct Side {
     opened: Opened,
     partner: MemberId,
+    tick_ms: u64,
     /// What the partner has.
     sent: u64,
     hidden: Vec<RecordId>,
@@ -106,7 +110,7 @@ struct Side {
 }
 
 impl Side {
-    async fn build(hidden: usize) -> Result<Self, Problem> {
+    async fn build(hidden: usize, tick_ms: u64) -> Result<Self, Problem> {
         let folder = tempfile::tempdir()?;
         let federation = lay_out(folder.path(), &plan(&["FR", "DE", "CA"], "quorum(2/3)")?, std::env::current_exe()?)?;
         let partner: MemberId = "DE".parse()?;
@@ -122,8 +126,10 @@ impl Side {
         // One that the policy lets through.
         Stock { records: 1, tier: Tier::Secret, ..stock }.put(&federation).await?;
         let seat = federation.seat("FR").ok_or("no seat")?;
-        let opened = open(&Config::load(&seat.config(), std::iter::empty())?).await?;
-        let mut side = Self { opened, partner, sent: 0, hidden, _federation: federation, _folder: folder };
+        let mut config = Config::load(&seat.config(), std::iter::empty())?;
+        config.exchange.answer_tick_ms = tick_ms;
+        let opened = open(&config).await?;
+        let mut side = Self { opened, partner, tick_ms, sent: 0, hidden, _federation: federation, _folder: folder };
         side.answer().await?;
         Ok(side)
     }
@@ -133,7 +139,10 @@ impl Side {
     }
 
     /// What changes before a pull, then the pull, which alone is timed.
-    async fn pull(&mut self, visible: bool) -> Result<u64, Problem> {
+    async fn pull(&mut self, visible: bool, dice: &mut Dice) -> Result<u64, Problem> {
+        // A partner asks at any moment between two ticks.
+        let tick = Duration::from_millis(self.tick_ms);
+        tokio::time::sleep(tick.mul_f64(dice.below(1_000) as f64 / 1_000.0)).await;
         let outbox = self.opened.store.outbox();
         outbox.requeue_party(self.partner, self.hidden.clone()).await?;
         if visible {
@@ -142,7 +151,10 @@ impl Side {
         }
         let begin = Instant::now();
         self.answer().await?;
-        Ok(micros(begin.elapsed()))
+        let took = micros(begin.elapsed());
+        // As whoever sends pages does once they have left.
+        self.node().record_refusals(self.partner).await?;
+        Ok(took)
     }
 
     /// Makes and records pages, as the edge does before they leave, until there is nothing more.

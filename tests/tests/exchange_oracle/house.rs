@@ -114,7 +114,9 @@ impl House {
 
 impl Room {
     async fn open(seat: &Seat) -> Self {
-        let config = Config::load(&seat.config(), std::iter::empty()).unwrap();
+        let mut config = Config::load(&seat.config(), std::iter::empty()).unwrap();
+        // What a partner is told is looked at, not when.
+        config.exchange.answer_tick_ms = 0;
         let opened = open(&config).await.unwrap();
         opened.node.apply_equivalences().await.unwrap();
         let domain = format!("{}.comity.example", seat.member.as_str().to_lowercase());
@@ -147,7 +149,9 @@ impl Room {
 
     /// Makes the next page for a partner and records it: it may leave now.
     pub async fn page(&self, partner: MemberId, sent: u64) -> Result<Option<Page>, AppError> {
-        let Some(page) = self.node().next_page(partner, sent).await? else { return Ok(None) };
+        let page = self.node().next_page(partner, sent).await?;
+        self.node().record_refusals(partner).await?;
+        let Some(page) = page else { return Ok(None) };
         let record = AccessRecord {
             at: self.node().now(),
             who: None,

@@ -200,6 +200,10 @@ impl Sender {
                 idle = true;
                 self.notice(v1::ExchangeNotice { up_to_date: true, recalls: false }).await?;
             }
+            // Not before what there is to be told has left: a page does not wait for it.
+            if let Err(error) = self.node.record_refusals(self.partner).await {
+                tracing::error!(%error, partner = %self.partner, "what was refused is not recorded yet: it is tried again");
+            }
             let overdue = self.underway.overdue();
             let event = tokio::select! {
                 () = self.underway.receipted.notified() => Event::Receipt,

@@ -150,6 +150,23 @@ async fn standing(
     Ok(standing)
 }
 
+pub(super) async fn ever_told(
+    connection: &mut Connection,
+    party: MemberId,
+    records: &[RecordId],
+) -> Result<BTreeSet<RecordId>, StoreError> {
+    let keys: Vec<String> = records.iter().map(ToString::to_string).collect();
+    let rows = select_in(
+        connection,
+        "SELECT DISTINCT record FROM outbox_item WHERE party || '' = $1 AND record IN ",
+        Some(party.as_str().into()),
+        &keys,
+        "",
+    )
+    .await?;
+    rows.iter().map(|row| columns::parsed(row, "record")).collect()
+}
+
 /// What was last told of each record that anything was told of.
 async fn held(
     connection: &mut Connection,

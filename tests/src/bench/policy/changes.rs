@@ -180,6 +180,7 @@ impl Field {
             pulled.items += page.items.len();
             self.sent = page.sent.last_number;
         }
+        self.node.record_refusals(self.partner).await?;
         Ok(pulled)
     }
 
