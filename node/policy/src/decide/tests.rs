@@ -74,7 +74,7 @@ fn the_example_decides_as_it_reads() {
     assert_eq!((level.action, level.because), (Some(Action::Read), vec!["de-proposals".to_owned()]));
 
     case.tiger();
-    assert_eq!(case.decide(Action::Read), Decision::deny("de-no-tiger"));
+    assert_eq!(case.decide(Action::Read), Decision { until, ..Decision::deny("de-no-tiger") });
     let level = case.level();
     assert_eq!((level.action, level.because), (None, vec!["de-no-tiger".to_owned()]));
 }
