@@ -62,8 +62,8 @@ impl Refusals {
 }
 
 impl Node {
-    /// Takes out what a partner is refused and was never told of: it is for [`Node::record_refusals`]. What it was told of stays, and
-    /// is taken back from it.
+    /// Keeps what a partner is refused for [`Node::record_refusals`], and takes it out, but for what the partner was told of before:
+    /// that is taken back from it.
     pub(super) async fn put_off_refused(
         &self,
         partner: MemberId,
@@ -77,15 +77,14 @@ impl Node {
         }
         let told: BTreeSet<RecordId> =
             self.store.outbox().ever_told(partner, &refused).await.map_err(InternalError::Store)?;
-        let (put_off, decided): (Vec<_>, Vec<_>) =
-            decided.into_iter().partition(|(c, decision)| decision.level.is_none() && !told.contains(&c.record));
         let full = {
             let mut waiting = line.refusals.waiting();
-            waiting.extend(put_off.into_iter().map(|(Candidate { record, ticket, version, .. }, decision)| {
-                (record, Refused { ticket, version, because: decision.because })
+            waiting.extend(decided.iter().filter(|(_, decision)| decision.level.is_none()).map(|(c, decision)| {
+                (c.record, Refused { ticket: c.ticket, version: c.version, because: decision.because.clone() })
             }));
             waiting.len() > WAITING_MAX
         };
+        let decided = decided.into_iter().filter(|(c, d)| d.level.is_some() || told.contains(&c.record)).collect();
         if full {
             self.record_refusals(partner).await?;
         }
@@ -111,7 +110,7 @@ impl Node {
                 view: None,
                 because: refused.because.iter().take(BECAUSE_MAX).cloned().collect(),
             });
-            // INVARIANT: a release that was refused is recorded, too, before it is off the queue.
+            // INVARIANT: a release that was refused is recorded, too, before it is off the queue; or with the page that takes back.
             for touched in in_records(touched.collect()) {
                 self.record_denied_release(partner, touched).await?;
             }
