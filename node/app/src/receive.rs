@@ -106,7 +106,9 @@ impl Node {
             return Err(format!("{} is above this node's accreditation", discover.record));
         }
         // Whoever comes to be a party is so before anything can be releasable to it: a node that is behind asks again once it is not.
-        if let Some(stranger) = discover.marking.releasable_to.iter().find(|party| self.party(**party).is_none()) {
+        // A recipient's node has the roster of the day on which it was given one: it cannot tell who is a stranger.
+        let known = |party: &MemberId| self.consensus.observes() || self.party(*party).is_some();
+        if let Some(stranger) = discover.marking.releasable_to.iter().find(|party| !known(party)) {
             return Err(format!("{} is releasable to {stranger}, which is not in the roster", discover.record));
         }
         if !discover.is_for(self.member()) {
