@@ -215,6 +215,15 @@ impl Outbox {
         self.database.write(move |connection| Box::pin(release::release(connection, party, decisions, limit, at))).await
     }
 
+    /// Takes records off the queue that a party is not to be told of, and never was: those that were not queued again since the ticket
+    /// was drawn.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn dismiss(&self, party: MemberId, tickets: BTreeMap<RecordId, u64>) -> Result<(), StoreError> {
+        self.database.write(move |connection| Box::pin(release::dismiss(connection, party, tickets))).await
+    }
+
     /// What was numbered for a party after `number`, in order: to send again what a cut line may have lost. The caller
     /// decides on each once more.
     ///

@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use comity_core::access::Touched;
 use comity_core::{MemberId, RecordId, VersionId};
-use comity_store::outbox::{Candidate, Decided};
+use comity_store::outbox::Candidate;
 use tokio::time::Instant;
 
 use super::{BECAUSE_MAX, Decision, RECORD_FULL_BYTES, size_in_record};
 use crate::error::{AppError, InternalError};
-use crate::fresh;
 use crate::node::{ExchangeLine, Node};
 
 /// How many refusals wait in memory: beyond that they are recorded at once.
-const WAITING_MAX: usize = 4_096;
+const WAITING_MAX: usize = 1_024;
 /// How many are recorded in one step.
 const STEP: usize = 512;
 
@@ -33,6 +32,8 @@ struct Refused {
     ticket: u64,
     version: VersionId,
     because: Vec<String>,
+    /// Whether the partner was told of it before: then it is taken back under a number, which takes it off the queue.
+    told: bool,
 }
 
 impl Refusals {
@@ -80,7 +81,8 @@ impl Node {
         let full = {
             let mut waiting = line.refusals.waiting();
             waiting.extend(decided.iter().filter(|(_, decision)| decision.level.is_none()).map(|(c, decision)| {
-                (c.record, Refused { ticket: c.ticket, version: c.version, because: decision.because.clone() })
+                let (because, told) = (decision.because.clone(), told.contains(&c.record));
+                (c.record, Refused { ticket: c.ticket, version: c.version, because, told })
             }));
             waiting.len() > WAITING_MAX
         };
@@ -114,14 +116,9 @@ impl Node {
             for touched in in_records(touched.collect()) {
                 self.record_denied_release(partner, touched).await?;
             }
-            let decided = refused.iter().map(|(record, refused)| Decided {
-                record: *record,
-                ticket: refused.ticket,
-                version: refused.version,
-                telling: None,
-            });
-            let outbox = self.store.outbox();
-            outbox.release(partner, decided.collect(), usize::MAX, fresh::now()).await.map_err(InternalError::Store)?;
+            let never_told = refused.iter().filter(|(_, refused)| !refused.told);
+            let tickets = never_told.map(|(record, refused)| (*record, refused.ticket)).collect();
+            self.store.outbox().dismiss(partner, tickets).await.map_err(InternalError::Store)?;
             line.refusals.done(&refused);
         }
     }

@@ -39,7 +39,8 @@ pub(super) async fn release(
     limit: usize,
     at: Timestamp,
 ) -> Result<Vec<Numbered>, StoreError> {
-    let standing = standing(connection, party, &decisions).await?;
+    let tickets = decisions.iter().map(|decided| (decided.record, decided.ticket)).collect();
+    let standing = standing(connection, party, tickets).await?;
     let held = held(connection, party, &decisions).await?;
     let mut number = queue::last_number(connection, party).await?;
     let (mut released, mut rows, mut shifted, mut taken) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -78,8 +79,7 @@ pub(super) async fn release(
         rows.push(row(party, number, decided.record, change, until, at));
         released.push(Numbered { number, record: decided.record, change, superseded: false });
     }
-    let delete = "DELETE FROM outbox_queue WHERE party = $1 AND record IN ";
-    select_in(connection, delete, Some(party.as_str().into()), &taken, "").await?;
+    take_off(connection, party, &taken).await?;
     for (number, end) in ends {
         query("UPDATE outbox_item SET ends_at = $3 WHERE party = $1 AND number = $2")
             .bind(party.as_str())
@@ -106,13 +106,29 @@ pub(super) async fn release(
     Ok(released)
 }
 
+async fn take_off(connection: &mut Connection, party: MemberId, records: &[String]) -> Result<(), StoreError> {
+    let delete = "DELETE FROM outbox_queue WHERE party = $1 AND record IN ";
+    select_in(connection, delete, Some(party.as_str().into()), records, "").await?;
+    Ok(())
+}
+
+/// Without a number, whatever the party holds.
+pub(super) async fn dismiss(
+    connection: &mut Connection,
+    party: MemberId,
+    tickets: BTreeMap<RecordId, u64>,
+) -> Result<(), StoreError> {
+    let standing = standing(connection, party, tickets).await?;
+    let records: Vec<String> = standing.iter().map(ToString::to_string).collect();
+    take_off(connection, party, &records).await
+}
+
 /// Which pairs stand as they were decided: all but those that were queued again since.
 async fn standing(
     connection: &mut Connection,
     party: MemberId,
-    decisions: &[Decided],
+    tickets: BTreeMap<RecordId, u64>,
 ) -> Result<BTreeSet<RecordId>, StoreError> {
-    let tickets: BTreeMap<RecordId, u64> = decisions.iter().map(|d| (d.record, d.ticket)).collect();
     let keys: Vec<String> = tickets.keys().map(ToString::to_string).collect();
     // Tickets only grow: as many rows with the same sum are the same tickets, which is what mostly is.
     let sums = select_in(
