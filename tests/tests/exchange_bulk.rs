@@ -17,26 +17,33 @@ use comity_tests::stock::Stock;
 const RECORDS: usize = 3_000;
 const READS: &str = r#"@id("reads") permit (principal, action in [Action::"discover", Action::"read"], resource)
     when { resource.tier <= 4 };"#;
-const PUBLIC: &str = r#"@id("public") permit (principal, action, resource) when { resource.tier == 0 };"#;
+const PUBLIC: &str = r#"@id("public") permit (principal, action in [Action::"discover", Action::"read"], resource)
+    when { resource.tier == 0 };"#;
 
 /// A node with records that are shared with a partner.
 struct Field {
     opened: Opened,
     partner: MemberId,
-    ids: BTreeSet<RecordId>,
+    /// Those of each tier.
+    ids: Vec<BTreeSet<RecordId>>,
     sent: u64,
     _folder: tempfile::TempDir,
 }
 
 impl Field {
-    async fn stocked(policy: &'static str) -> Self {
+    /// With so many records of each of these tiers.
+    async fn stocked(policy: &'static str, tiers: &[Tier]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let members = plan(&["FR", "DE", "CA"], "quorum(2/3)").unwrap();
         let federation = lay_out(folder.path(), &members, std::env::current_exe().unwrap()).unwrap();
         let partner: MemberId = "DE".parse().unwrap();
         let (member, parties) = ("FR".parse().unwrap(), vec![partner]);
-        let stock = Stock { member, records: RECORDS, bytes: 300, tier: Tier::Restricted, parties, policy };
-        let ids = stock.put(&federation).await.unwrap().into_iter().collect();
+        let (mut stock, mut ids) =
+            (Stock { member, records: RECORDS, bytes: 300, tier: Tier::Public, parties, policy }, Vec::new());
+        for tier in tiers {
+            stock.tier = *tier;
+            ids.push(stock.put(&federation).await.unwrap().into_iter().collect());
+        }
         let mut config = Config::load(&federation.seat("FR").unwrap().config(), std::iter::empty()).unwrap();
         config.exchange.answer_tick_ms = 0;
         Self { opened: open(&config).await.unwrap(), partner, ids, sent: 0, _folder: folder }
@@ -91,8 +98,8 @@ impl Field {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_taken_back_in_great_numbers_is_taken_back_once() {
-    let mut field = Field::stocked(READS).await;
-    let all = field.ids.clone();
+    let mut field = Field::stocked(READS, &[Tier::Restricted]).await;
+    let all = field.ids[0].clone();
     assert_eq!(field.pull().await, (all.clone(), BTreeSet::new()));
     field.policy(PUBLIC).await;
     assert_eq!(field.pull().await, (BTreeSet::new(), all.clone()));
@@ -103,13 +110,30 @@ async fn what_is_taken_back_in_great_numbers_is_taken_back_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_in_great_numbers_is_recorded_once_and_waits_no_more() {
-    let mut field = Field::stocked(PUBLIC).await;
+    let mut field = Field::stocked(PUBLIC, &[Tier::Restricted]).await;
     assert_eq!(field.pull().await, (BTreeSet::new(), BTreeSet::new()));
     let mut refused = field.refused().await;
     refused.sort();
-    assert_eq!(refused, field.ids.iter().map(ToString::to_string).collect::<Vec<_>>());
+    assert_eq!(refused, field.ids[0].iter().map(ToString::to_string).collect::<Vec<_>>());
     field.policy(READS).await;
-    let all = field.ids.clone();
+    let all = field.ids[0].clone();
     assert_eq!(field.pull().await, (all, BTreeSet::new()));
+    field.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_between_what_is_refused_comes_without_another_event() {
+    let mut field = Field::stocked(PUBLIC, &[Tier::Public, Tier::Restricted]).await;
+    let (public, restricted) = (field.ids[0].clone(), field.ids[1].clone());
+    assert_eq!(field.pull().await, (public.clone(), BTreeSet::new()));
+    field.policy(READS).await;
+    assert_eq!(field.pull().await, (restricted.clone(), BTreeSet::new()));
+    field.policy(PUBLIC).await;
+    assert_eq!(field.pull().await, (BTreeSet::new(), restricted.clone()));
+    field.policy("").await;
+    assert_eq!(field.pull().await, (BTreeSet::new(), public));
+    field.policy(READS).await;
+    let (told, taken_back) = field.pull().await;
+    assert_eq!((told.len(), taken_back.len()), (2 * RECORDS, 0));
     field.close().await;
 }

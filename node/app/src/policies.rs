@@ -147,6 +147,13 @@ impl Node {
     ) -> Result<String, AppError> {
         let _turn = self.policy_turn.lock().await;
         let policy = self.check_policy(party, &text)?.map_err(|e| invalid(&e))?;
+        // INVARIANT: no page is decided between the policy's being stored, which queues everything that the party has or may have, and
+        // its being in force.
+        let line = self.line(party);
+        let _page = match &line {
+            Some(line) => Some(line.turn.lock().await),
+            None => None,
+        };
         let applied = self
             .store
             .policies()
@@ -162,8 +169,6 @@ impl Node {
         // In force from here on; the file is the officer's copy of it and is put right at the next start if need be.
         self.policies.store(std::sync::Arc::new(self.policies.load().with(policy)));
         write_atomically(&policy_path(&self.policy_dir, party), &text)?;
-        // Everything that the party has or may have is decided anew when it next pulls.
-        self.store.outbox().requeue_everything(party).await.map_err(InternalError::Store)?;
         Ok(format!("policy for {party}, version {}, is in force", applied.ordinal))
     }
 

@@ -226,18 +226,20 @@ impl Node {
         while released.len() < turn.fits {
             let room = turn.fits - released.len();
             let pending = self.waiting(party.member, turn, after, room.max(PENDING_MIN)).await?;
-            match pending.last() {
-                Some(last) => after = Some(last.record),
-                None if round && fresh => break,
-                None => {
-                    (begin, after, round) = (begin.filter(|_| fresh), None, true);
-                    (fresh, turn.ahead) = (true, None);
-                    continue;
+            let Some(last) = pending.last().map(|last| last.record) else {
+                if round && fresh {
+                    break;
                 }
-            }
+                (begin, after, round) = (begin.filter(|_| fresh), None, true);
+                (fresh, turn.ahead) = (true, None);
+                continue;
+            };
             let waits = line.refusals.without(pending);
-            released.extend(self.release_batch(party, line, waits, room).await?);
-            if round && fresh && begin.is_some() && after >= begin {
+            let (told, taken) = self.release_batch(party, line, waits, room).await?;
+            released.extend(told);
+            after = Some(taken.unwrap_or(last));
+            // In the order of the queue, which is that of the texts.
+            if round && fresh && begin.is_some_and(|begin| last.to_string() >= begin.to_string()) && taken.is_none() {
                 break;
             }
         }
@@ -271,25 +273,32 @@ impl Node {
         Ok(pending)
     }
 
-    /// Releases what waits, in order, until so many items are numbered.
+    /// Releases what waits, in order, as far as there is room for what the partner is told or was told before. Returns the last record
+    /// that found room where others did not.
     async fn release_batch(
         &self,
         party: &Party,
         line: &ExchangeLine,
         pending: Vec<Candidate>,
         room: usize,
-    ) -> Result<Vec<Released>, AppError> {
+    ) -> Result<(Vec<Released>, Option<RecordId>), AppError> {
         let decisions = self.decide_all(party, &pending).await?;
-        // What would not find room is left for the next page, and decided then.
-        let fits = decisions.iter().scan(0, |told, decision| {
-            *told += usize::from(decision.level.is_some());
-            (*told <= room).then_some(())
+        let mut decided: Vec<(Candidate, Decision)> = pending.into_iter().zip(decisions).collect();
+        let refused: Vec<RecordId> =
+            decided.iter().filter(|(_, decision)| decision.level.is_none()).map(|(c, _)| c.record).collect();
+        let told = self.store.outbox().ever_told(party.member, &refused).await.map_err(InternalError::Store)?;
+        // What would not find room is left for the next page, and decided then. What was refused needs none.
+        let fits = decided.iter().scan(0, |items, (candidate, decision)| {
+            *items += usize::from(decision.level.is_some() || told.contains(&candidate.record));
+            (*items <= room).then_some(())
         });
         let fits = fits.count();
-        let decided = pending.into_iter().zip(decisions).take(fits).collect();
-        let decided = self.put_off_refused(party.member, line, decided).await?;
+        let taken =
+            (fits < decided.len()).then(|| decided.get(fits.saturating_sub(1))).flatten().map(|(c, _)| c.record);
+        decided.truncate(fits);
+        let decided = self.put_off_refused(party.member, line, decided, &told).await?;
         if decided.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), taken));
         }
         let decisions = decided.iter().map(|(candidate, decision)| Decided {
             record: candidate.record,
@@ -305,7 +314,7 @@ impl Node {
             let (candidate, decision) = known.remove(&row.record)?;
             Some(Released { row, candidate: Some(candidate), decision })
         });
-        Ok(released.collect())
+        Ok((released.collect(), taken))
     }
 
     /// What a party may have of records now.

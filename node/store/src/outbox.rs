@@ -221,7 +221,12 @@ impl Outbox {
     /// # Errors
     /// The database failed.
     pub async fn dismiss(&self, party: MemberId, tickets: BTreeMap<RecordId, u64>) -> Result<(), StoreError> {
-        self.database.write(move |connection| Box::pin(release::dismiss(connection, party, tickets))).await
+        let queued =
+            self.database.write(move |connection| Box::pin(release::dismiss(connection, party, tickets))).await?;
+        if queued > 0 {
+            self.database.notify_queued();
+        }
+        Ok(())
     }
 
     /// What was numbered for a party after `number`, in order: to send again what a cut line may have lost. The caller

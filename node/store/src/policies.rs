@@ -57,8 +57,7 @@ impl Policies {
     /// Keeps a policy as its partner's current one and, in the same transaction, queues everything that the partner holds
     /// or might have. The same text by the same two people again is no new version.
     ///
-    /// A caller that decides by a policy set in memory must exchange the set and then call
-    /// [`crate::Outbox::requeue_everything`]: that voids the decisions made meanwhile by the old set.
+    /// A caller that decides by a policy set in memory must exchange the set before anything is decided again.
     ///
     /// # Errors
     /// The database failed.

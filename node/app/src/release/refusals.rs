@@ -44,7 +44,7 @@ impl Refusals {
     /// Leaves out what was refused already, and not queued again since.
     pub(super) fn without(&self, mut pending: Vec<Candidate>) -> Vec<Candidate> {
         let waiting = self.waiting();
-        pending.retain(|candidate| waiting.get(&candidate.record).is_none_or(|r| r.ticket != candidate.ticket));
+        pending.retain(|c| waiting.get(&c.record).is_none_or(|refused| refused.told || refused.ticket != c.ticket));
         pending
     }
 
@@ -63,21 +63,15 @@ impl Refusals {
 }
 
 impl Node {
-    /// Keeps what a partner is refused for [`Node::record_refusals`], and takes it out, but for what the partner was told of before:
+    /// Keeps what a partner is refused for [`Node::record_refusals`], and takes it out, but for what the partner was `told` of before:
     /// that is taken back from it.
     pub(super) async fn put_off_refused(
         &self,
         partner: MemberId,
         line: &ExchangeLine,
         decided: Vec<(Candidate, Decision)>,
+        told: &BTreeSet<RecordId>,
     ) -> Result<Vec<(Candidate, Decision)>, AppError> {
-        let refused: Vec<RecordId> =
-            decided.iter().filter(|(_, decision)| decision.level.is_none()).map(|(c, _)| c.record).collect();
-        if refused.is_empty() {
-            return Ok(decided);
-        }
-        let told: BTreeSet<RecordId> =
-            self.store.outbox().ever_told(partner, &refused).await.map_err(InternalError::Store)?;
         let full = {
             let mut waiting = line.refusals.waiting();
             waiting.extend(decided.iter().filter(|(_, decision)| decision.level.is_none()).map(|(c, decision)| {

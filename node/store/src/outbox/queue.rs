@@ -7,7 +7,7 @@ use comity_core::{MemberId, RecordId, Timestamp};
 use crate::columns;
 use crate::database::Connection;
 use crate::error::StoreError;
-use crate::sql::{insert_rows, query, select_in};
+use crate::sql::{Row, insert_rows, query, select_in};
 
 pub(crate) async fn enqueue(connection: &mut Connection, party: MemberId, record: RecordId) -> Result<(), StoreError> {
     enqueue_all(connection, party, [record]).await
@@ -119,10 +119,35 @@ pub(super) async fn enqueue_pointing_to(
         "",
     )
     .await?;
+    enqueue_found(connection, party, &rows).await?;
+    Ok(())
+}
+
+/// The same, of those that the party was told of: of these alone, since whatever else points there is told with what holds then. Returns how many.
+pub(super) async fn enqueue_told_pointing_to(
+    connection: &mut Connection,
+    party: MemberId,
+    targets: &[String],
+) -> Result<usize, StoreError> {
+    let rows = select_in(
+        connection,
+        "SELECT record FROM record_link WHERE EXISTS
+             (SELECT 1 FROM outbox_item i WHERE i.record = record_link.record AND i.party || '' = $1) AND target IN ",
+        Some(party.as_str().into()),
+        targets,
+        "",
+    )
+    .await?;
+    enqueue_found(connection, party, &rows).await
+}
+
+async fn enqueue_found(connection: &mut Connection, party: MemberId, rows: &[Row]) -> Result<usize, StoreError> {
     // One that points to several is queued once.
     let pointing: BTreeSet<RecordId> =
         rows.iter().map(|row| columns::parsed(row, "record")).collect::<Result<_, _>>()?;
-    enqueue_all(connection, party, pointing).await
+    let count = pointing.len();
+    enqueue_all(connection, party, pointing).await?;
+    Ok(count)
 }
 
 /// Queues what was released until an instant that has come. Returns how many.

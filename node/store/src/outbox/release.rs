@@ -112,15 +112,17 @@ async fn take_off(connection: &mut Connection, party: MemberId, records: &[Strin
     Ok(())
 }
 
-/// Without a number, whatever the party holds.
+/// Without a number, whatever the party holds. What it was told of may name them since they could be told for a while: that is decided
+/// anew. Returns how many those are.
 pub(super) async fn dismiss(
     connection: &mut Connection,
     party: MemberId,
     tickets: BTreeMap<RecordId, u64>,
-) -> Result<(), StoreError> {
+) -> Result<usize, StoreError> {
     let standing = standing(connection, party, tickets).await?;
     let records: Vec<String> = standing.iter().map(ToString::to_string).collect();
-    take_off(connection, party, &records).await
+    take_off(connection, party, &records).await?;
+    queue::enqueue_told_pointing_to(connection, party, &records).await
 }
 
 /// Which pairs stand as they were decided: all but those that were queued again since.

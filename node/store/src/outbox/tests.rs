@@ -176,6 +176,22 @@ async fn everything_that_concerns_a_party_is_queued_in_one_step() {
     assert_eq!(outbox.concerned(de, Some(record("FR", 7)), 100).await.unwrap(), [record("FR", 8), record("FR", 9)]);
 }
 
+/// It could be told when what points to it was decided, and no more once its turn came.
+#[tokio::test]
+async fn what_points_to_a_record_that_is_refused_before_it_was_told_is_decided_again() {
+    let test = TestStore::with_drafts(1).await;
+    let (outbox, de, target) = (test.store.outbox(), member("DE"), record("FR", 1));
+    let id = test.evidence_on(target, &["DE"]).await;
+    pull(outbox, version(1), Some(Action::Read)).await;
+    outbox.enqueue(de, target).await.unwrap();
+    let ticket = outbox.pending(de, None, 10).await.unwrap()[0].ticket;
+    outbox.dismiss(de, [(target, ticket - 1)].into()).await.unwrap();
+    assert_eq!(outbox.pending(de, None, 10).await.unwrap()[0].record, target, "it was queued again since");
+    outbox.dismiss(de, [(target, ticket)].into()).await.unwrap();
+    assert_eq!(outbox.pending(de, None, 10).await.unwrap().iter().map(|q| q.record).collect::<Vec<_>>(), [id]);
+    assert_eq!(outbox.last_number(de).await.unwrap(), 1, "no number is given for it");
+}
+
 #[tokio::test]
 async fn what_points_to_a_record_is_decided_again_when_that_appears_or_goes() {
     let test = TestStore::with_drafts(1).await;
