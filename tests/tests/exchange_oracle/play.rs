@@ -1,21 +1,22 @@
 //! A case, played: members do what the plan says, the nodes exchange what they have, and what everybody holds is compared.
 
+mod compare;
+mod onward;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use comity_app::{Action, AppError, NewGrant, RecordView, Withdrawal};
+use comity_app::{Action, AppError, NewGrant, Withdrawal};
 use comity_core::access::Outcome;
 use comity_core::document::{GrantDecision, Stance};
-use comity_core::recall::Answer;
-use comity_core::view::Change;
 use comity_core::{MemberId, RecordId, Timestamp};
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-use crate::documents::{shown, written};
+use crate::documents::written;
 use crate::house::{House, Room};
 use crate::line::Lines;
-use crate::oracle::{Copy, Documents, Marking, Member, Oracle, Record, Terms, text_of};
+use crate::oracle::{Copy, Marking, Member, Oracle, Record, Terms, text_of};
 use crate::plan::{CEILINGS, Case, End, KINDS, MEMBERS, Rule, Step};
 
 /// When `Soon` is, in microseconds.
@@ -292,152 +293,6 @@ impl Play {
         self.know_answer(by, &asked.action, "opinion", marking, read, Oracle::owner(&about));
     }
 
-    async fn request(&mut self, copy: &Index, end: End) {
-        let Some((by, about, copy)) = self.copy(copy, &KINDS) else { return };
-        let owner = Oracle::owner(&about);
-        let to = (0..3).find(|member| ![by, owner].contains(member)).unwrap();
-        self.serial += 1;
-        let (purpose, until) = (format!("Purpose {}", self.serial), ends(end));
-        let room = self.room(by);
-        let until_then = until.map(instant);
-        let asked = room.node().ask_request(&room.operator, id(&about), code(to), purpose.clone(), until_then);
-        let asked = asked.await.unwrap();
-        room.approve(&asked.approval.id).await;
-        let marking = copy.marking.answering(owner);
-        let mut read = json!({ "marking": marking.json(), "about": about, "to": MEMBERS[to], "purpose": purpose });
-        if let Some(until) = until {
-            read["until"] = json!(text_of(until));
-        }
-        let id = self.know_answer(by, &asked.action, "request", marking, read, owner);
-        self.requests.push(Request { id, about, by, to, purpose, until });
-    }
-
-    /// An answer to another's record, which its originator is shown.
-    fn know_answer(
-        &mut self,
-        by: Member,
-        action: &Action,
-        kind: &str,
-        marking: Marking,
-        read: Value,
-        to: Member,
-    ) -> String {
-        let Action::Share { records, .. } = action else { panic!("{action:?}") };
-        let (record, version) = (records[0].record, records[0].version);
-        self.know(by, record, version.to_string(), kind, marking, (read, json!({ "sources": [] })));
-        let known = self.oracle.records.last_mut().unwrap();
-        known.answers = Some(to);
-        known.shares.insert(to, Terms { until: None, purpose: None });
-        known.id.clone()
-    }
-
-    async fn answer(&mut self, request: &Index, granted: bool, end: Option<End>) {
-        let readable = |request: &&Request| {
-            let owner = Oracle::owner(&request.about);
-            let copy = self.oracle.copies.get(&owner).and_then(|held| held.get(&request.id));
-            let settled = self.lines.get(&(request.by, owner)).is_none_or(|line| !line.unsettled);
-            let record = self.oracle.record(&request.about);
-            settled && !record.withdrawn && !record.recalled && copy.is_some_and(|c| c.documents.contains_key("read"))
-        };
-        let requests: Vec<&Request> = self.requests.iter().filter(readable).collect();
-        if requests.is_empty() {
-            return;
-        }
-        let request = (*request.get(&requests)).clone();
-        let until = end.and_then(ends).or(request.until).filter(|_| granted);
-        let refusal = (!granted).then(|| "The source forbids it.".to_owned());
-        self.decide(&request.about, request.to, Some(&request), granted, refusal, until).await;
-    }
-
-    async fn grant(&mut self, record: &Index, to: &Index, end: End) {
-        let Some(record) = self.chosen(record) else { return };
-        let others: Vec<Member> = (0..3).filter(|member| *member != record.by).collect();
-        self.serial += 1;
-        let purpose = format!("Purpose {}", self.serial);
-        self.decide(&record.id, *to.get(&others), None, true, Some(purpose), ends(end)).await;
-    }
-
-    /// The originator grants or refuses, asked or unasked.
-    async fn decide(
-        &mut self,
-        about: &str,
-        to: Member,
-        request: Option<&Request>,
-        granted: bool,
-        said: Option<String>,
-        until: Option<i64>,
-    ) {
-        let record = self.oracle.record(about).clone();
-        let room = self.room(record.by);
-        let purpose = said.clone().or(request.map(|request| request.purpose.clone())).unwrap();
-        let terms = Terms { until, purpose: Some(purpose.clone()) };
-        let decision = if granted { GrantDecision::Granted } else { GrantDecision::Refused };
-        let new = NewGrant {
-            about: id(request.map_or(about, |request| &request.id)),
-            to: request.is_none().then(|| code(to)),
-            purpose: said,
-            until: until.map(instant),
-            decision,
-        };
-        let begin = now();
-        let asked = room.node().ask_grant(&room.operator, new).await;
-        let moments = self.oracle.moments([begin, now()]);
-        let goes = |at: &i64| self.oracle.views_on(&record, to, &terms, *at) > 0;
-        if until.is_some_and(|until| until <= now()) && asked.is_err() {
-            return;
-        }
-        let asked = match asked {
-            Err(AppError::Precondition { reason: "NOT_RELEASABLE", .. }) if granted && !moments.iter().all(goes) => {
-                return;
-            }
-            asked => asked.unwrap(),
-        };
-        assert!(!granted || moments.iter().any(goes), "{about} could not go to {}", MEMBERS[to]);
-        room.approve(&asked.approval.id).await;
-        let Action::Grant { id, grant_version, .. } = asked.action else { panic!("{:?}", asked.action) };
-        let whom = request.map(|request| request.by);
-        let marking = match whom {
-            Some(whom) => record.marking.answering(whom),
-            None => Marking { to: BTreeSet::new(), ..record.marking.clone() },
-        };
-        let decision = if granted { "granted" } else { "refused" };
-        let mut read = json!({
-            "marking": marking.json(), "about": about, "to": MEMBERS[to], "decision": decision, "purpose": purpose,
-        });
-        if let Some(request) = request {
-            read["request"] = json!(request.id);
-        }
-        if let Some(until) = until {
-            read["until"] = json!(text_of(until));
-        }
-        self.know(record.by, id, grant_version.to_string(), "grant", marking, (read, json!({ "sources": [] })));
-        let known = self.oracle.records.last_mut().unwrap();
-        known.answers = whom;
-        known.shares.extend(whom.map(|whom| (whom, Terms { until: None, purpose: None })));
-        if granted {
-            self.oracle.record_mut(about).shares.insert(to, terms);
-        }
-    }
-
-    async fn recall(&mut self, record: &Index) {
-        let records: Vec<&Record> = self.oracle.records.iter().filter(|record| !record.recalled).collect();
-        if records.is_empty() {
-            return;
-        }
-        let record = (*record.get(&records)).clone();
-        let room = self.room(record.by);
-        let asked = room.node().ask_recall(&room.operator, id(&record.id), "A source is at risk.".into()).await;
-        if record.went_to.is_empty() {
-            assert!(matches!(asked, Err(AppError::Precondition { reason: "NOTHING_TO_RECALL", .. })), "{asked:?}");
-            return;
-        }
-        room.approve(&asked.unwrap().approval.id).await;
-        let known = self.oracle.record_mut(&record.id);
-        known.recalled = true;
-        known.shares.clear();
-        self.recalls.insert(record.id);
-    }
-
     fn is_open(&self, (from, to): (Member, Member)) -> bool {
         self.oracle.suspended.is_none_or(|suspended| ![from, to].contains(&suspended))
     }
@@ -542,92 +397,6 @@ impl Play {
             self.compare(&held, &seen, begin).await;
             self.settled = begin;
             return;
-        }
-    }
-
-    async fn held(&self) -> Vec<BTreeMap<String, Documents>> {
-        let mut all = Vec::new();
-        for member in 0..3 {
-            let copies = self.room(member).store().copies().list(None, None, 200).await.unwrap();
-            let documents = copies.into_iter().map(|copy| match copy.item.change {
-                Change::Upsert(documents) => (copy.record.to_string(), shown(&documents)),
-                Change::Retract => panic!("a retraction is held"),
-            });
-            all.push(documents.collect());
-        }
-        all
-    }
-
-    /// What people at each node are shown of others' records.
-    async fn seen(&self) -> Vec<BTreeSet<String>> {
-        let mut all = Vec::new();
-        for member in 0..3 {
-            let room = self.room(member);
-            let page = room.node().records(&room.operator, None, None, "", 1_000).await.unwrap();
-            let received = page.records.iter().filter(|record| matches!(record, RecordView::Received(_)));
-            all.push(received.map(|record| record.id().to_string()).collect());
-        }
-        all
-    }
-
-    async fn compare(&mut self, held: &[BTreeMap<String, Documents>], seen: &[BTreeSet<String>], at: i64) {
-        for to in 0..3 {
-            let before = self.oracle.copies.remove(&to).unwrap_or_default();
-            let mut copies = BTreeMap::new();
-            for from in (0..3).filter(|from| *from != to) {
-                if self.is_open((from, to)) {
-                    copies.extend(self.oracle.exchanged(from, to, at));
-                } else {
-                    let stay = before.iter().filter(|(record, _)| Oracle::owner(record) == from);
-                    let stay = stay.filter(|(record, _)| !self.oracle.record(record).recalled);
-                    copies.extend(stay.map(|(record, copy)| (record.clone(), copy.clone())));
-                }
-            }
-            let expected: BTreeMap<String, Documents> =
-                copies.iter().map(|(record, copy)| (record.clone(), copy.documents.clone())).collect();
-            assert_eq!(held[to], expected, "what {} holds", MEMBERS[to]);
-            let visible = copies.iter().filter(|(record, copy)| {
-                let tier = self.oracle.tier(Oracle::owner(record), &copy.marking);
-                tier <= CEILINGS[to] && copy.until.is_none_or(|until| at < until)
-            });
-            let visible: BTreeSet<String> = visible.map(|(record, _)| record.clone()).collect();
-            assert_eq!(seen[to], visible, "what people of {} are shown", MEMBERS[to]);
-            self.oracle.copies.insert(to, copies);
-        }
-        self.compare_refusals(at).await;
-        self.compare_recalls().await;
-    }
-
-    /// Each refusal to release what somebody decided to share is in the access log.
-    async fn compare_refusals(&mut self, at: i64) {
-        let mut refused = BTreeSet::new();
-        for record in &self.oracle.records {
-            for party in record.shares.keys().filter(|party| self.is_open((record.by, **party))) {
-                if self.oracle.views(record, *party, at) == 0 {
-                    refused.insert((*party, record.id.clone()));
-                }
-            }
-        }
-        for (party, record) in refused.difference(&self.refused) {
-            let room = self.room(Oracle::owner(record));
-            let known = room.refused_since(record, code(*party), self.settled).await;
-            assert!(known, "the refusal of {record} to {} is in no access record", MEMBERS[*party]);
-        }
-        self.refused = refused;
-    }
-
-    /// Everybody to whom a recalled record ever went has destroyed it, and said so.
-    async fn compare_recalls(&self) {
-        for record in &self.recalls {
-            let room = self.room(Oracle::owner(record));
-            let view = room.node().recall_status(&room.operator, id(record)).await.unwrap();
-            let asked: BTreeSet<MemberId> = view.recall.parties.iter().map(|party| party.party).collect();
-            let went: BTreeSet<MemberId> =
-                self.oracle.record(record).went_to.iter().map(|party| code(*party)).collect();
-            assert_eq!(asked, went, "from whom {record} is recalled");
-            for party in &view.recall.parties {
-                assert_eq!(party.answer, Some(Answer::Destroyed), "{record} at {}", party.party);
-            }
         }
     }
 }
