@@ -137,7 +137,6 @@ impl Underway {
 enum Event {
     Receipt,
     News,
-    Recalled,
     Beat,
     End,
 }
@@ -175,26 +174,28 @@ impl Sender {
         let mut news = self.node.outbox_news();
         let mut recalls = self.node.recalls_changed();
         // Whether there are some is looked at when the stream begins, and whenever one was made.
-        let mut recalled = true;
+        recalls.mark_changed();
         let mut stopping = self.node.stopping();
         let mut beat = tokio::time::interval(HEARTBEAT);
         let mut idle = false;
         // The position of the last recall that the partner was told on this stream to fetch.
         let mut told = 0;
         loop {
+            // Marked as seen before looking, so that news in between is not slept through.
+            news.borrow_and_update();
+            let recalled = recalls.has_changed().unwrap_or(false);
+            recalls.borrow_and_update();
+            let before = sent;
+            sent = self.send_pages(sent).await?;
+            idle &= sent == before;
             // INVARIANT: what is recalled from others is not heard of: only a recall of its own makes this told.
-            if std::mem::take(&mut recalled) {
+            if recalled {
                 let awaited = self.node.awaits_answer(self.partner).await.map_err(status::of)?.unwrap_or(0);
                 if awaited > told {
                     told = awaited;
                     self.notice(v1::ExchangeNotice { up_to_date: false, recalls: true }).await?;
                 }
             }
-            // Marked as seen before looking, so that news in between is not slept through.
-            news.borrow_and_update();
-            let before = sent;
-            sent = self.send_pages(sent).await?;
-            idle &= sent == before;
             let quiet = self.underway.len() == 0;
             if quiet && !idle {
                 idle = true;
@@ -212,7 +213,11 @@ impl Sender {
                     Err(_) => Event::End,
                 },
                 changed = recalls.changed() => match changed {
-                    Ok(()) => Event::Recalled,
+                    // Still to be seen by the next round.
+                    Ok(()) => {
+                        recalls.mark_changed();
+                        Event::News
+                    }
                     Err(_) => Event::End,
                 },
                 _ = beat.tick(), if quiet => Event::Beat,
@@ -222,7 +227,6 @@ impl Sender {
             };
             match event {
                 Event::Receipt | Event::News => {}
-                Event::Recalled => recalled = true,
                 Event::Beat => {
                     // Told again until it is answered: to fetch them may have failed.
                     let recalls = self.node.awaits_answer(self.partner).await.map_err(status::of)?.is_some();
