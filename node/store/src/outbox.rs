@@ -121,7 +121,7 @@ impl Outbox {
     /// # Errors
     /// The database failed.
     pub async fn candidates(&self, party: MemberId, records: &[RecordId]) -> Result<Vec<Candidate>, StoreError> {
-        candidates::of(&mut self.database.read().await?, &self.markings, &self.sealer, party, records).await
+        candidates::of(&mut self.database.read().await?, &self.markings, &self.sealer, party, records, false).await
     }
 
     /// [`Outbox::candidates`], ready for [`Outbox::documents`].
@@ -134,7 +134,7 @@ impl Outbox {
         records: &[RecordId],
     ) -> Result<Vec<Candidate>, StoreError> {
         let connection = &mut self.database.read().await?;
-        candidates::with_documents(connection, &self.markings, &self.sealer, party, records).await
+        candidates::of(connection, &self.markings, &self.sealer, party, records, true).await
     }
 
     /// The ids of records that are shared with a party or were ever released to it, in order, from the one after `after` on.

@@ -82,52 +82,30 @@ pub(super) async fn pending(
     read_all(connection, markings, sealer, &rows).await
 }
 
-/// Records by id, whether or not they wait; those that are not there are left out.
+/// Records by id, whether or not they wait, and their documents where they are asked for; those that are not there are left out.
 pub(super) async fn of(
     connection: &mut Connection,
     markings: &Markings,
     sealer: &Sealer,
     party: MemberId,
     records: &[RecordId],
+    documents: bool,
 ) -> Result<Vec<Candidate>, StoreError> {
     let keys: Vec<String> = records.iter().map(ToString::to_string).collect();
-    let rows = select_in(
-        connection,
-        select!(
-            "CAST(0 AS BIGINT)",
-            "NULLIF(r.seal_key, r.seal_key)",
-            "record r LEFT JOIN record_share s ON s.record = r.id AND s.party = $1 WHERE r.id IN "
-        ),
-        Some(party.as_str().into()),
-        &keys,
-        "",
-    )
-    .await?;
-    read_all(connection, markings, sealer, &rows).await
-}
-
-/// The same, with their documents.
-pub(super) async fn with_documents(
-    connection: &mut Connection,
-    markings: &Markings,
-    sealer: &Sealer,
-    party: MemberId,
-    records: &[RecordId],
-) -> Result<Vec<Candidate>, StoreError> {
-    let keys: Vec<String> = records.iter().map(ToString::to_string).collect();
-    let rows = select_in(
-        connection,
-        select!(
+    let select = match documents {
+        true => select!(
             "CAST(0 AS BIGINT)",
             "CASE WHEN LENGTH(v.views) <= 16384 THEN v.views END",
             "record r LEFT JOIN record_version v ON v.record = r.id AND v.version = r.version
              LEFT JOIN record_share s ON s.record = r.id AND s.party = $1 WHERE r.id IN "
         ),
-        Some(party.as_str().into()),
-        &keys,
-        "",
-    )
-    .await?;
+        false => select!(
+            "CAST(0 AS BIGINT)",
+            "NULLIF(r.seal_key, r.seal_key)",
+            "record r LEFT JOIN record_share s ON s.record = r.id AND s.party = $1 WHERE r.id IN "
+        ),
+    };
+    let rows = select_in(connection, select, Some(party.as_str().into()), &keys, "").await?;
     read_all(connection, markings, sealer, &rows).await
 }
 
