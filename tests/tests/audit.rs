@@ -9,7 +9,7 @@ use std::time::Duration;
 use comity_cli::Exit;
 use comity_core::Role;
 use comity_core::Timestamp;
-use comity_core::access::{AccessLeaf, AccessRecord, Outcome, Touched};
+use comity_core::access::{AccessLeaf, AccessRecord, Touched};
 use comity_core::canonical::Hex32;
 use comity_core::merkle::Frontier;
 use sqlx::Row as _;
@@ -117,7 +117,7 @@ async fn an_edit_a_removal_and_a_rewrite_are_found() {
     let (salt, record, hash) = removed.unwrap();
     tamper(&mut field, async |pool| {
         let forged = String::from_utf8(record).unwrap().replace("desk-1", "desk-8").into_bytes();
-        sqlx::query("INSERT INTO access_leaf (n, salt, record, hash, at, action, outcome) VALUES ($1, $2, $3, $4, 0, 'x', 'allowed')")
+        sqlx::query("INSERT INTO access_leaf (n, salt, record, annex, hash, at, action, outcome) VALUES ($1, $2, $3, X'', $4, 0, 'x', 'allowed')")
             .bind(n).bind(&salt).bind(forged).bind(hash).execute(&pool).await.unwrap();
         let rows = sqlx::query("SELECT n, salt, record FROM access_leaf ORDER BY n").fetch_all(&pool).await.unwrap();
         sqlx::query("DELETE FROM access_hash").execute(&pool).await.unwrap();
@@ -125,7 +125,7 @@ async fn an_edit_a_removal_and_a_rewrite_are_found() {
         let mut frontier = Frontier::default();
         for row in rows {
             let salt: Vec<u8> = row.get(1);
-            let leaf = AccessLeaf { salt: Hex32(salt.try_into().unwrap()), record: row.get(2) };
+            let leaf = AccessLeaf { salt: Hex32(salt.try_into().unwrap()), record: row.get(2), annex: Vec::new() };
             let at = Frontier::stored_before(frontier.size());
             for (i, hash) in (at..).zip(frontier.append(leaf.hash())) {
                 sqlx::query("INSERT INTO access_hash (idx, hash) VALUES ($1, $2)")
@@ -152,17 +152,11 @@ async fn a_log_of_large_records_is_read_and_proved() {
     // As many and as large as the pages of a great exchange have them: together more than one answer holds.
     let touched = |n: usize| Touched { because: vec!["w".repeat(16_000); 10], ..Touched::resource(format!("R-{n}")) };
     for n in 0..LARGE {
+        let now = Timestamp::from_jiff(jiff::Timestamp::now());
         let record = AccessRecord {
-            at: Timestamp::from_jiff(jiff::Timestamp::now()),
-            who: None,
             member: Some(fr),
-            from: "this test".to_owned(),
-            action: "a large one".to_owned(),
-            outcome: Outcome::Allowed,
-            reason: None,
             touched: vec![touched(n)],
-            request_id: None,
-            count: 1,
+            ..AccessRecord::new(now, "this test", "a large one")
         };
         store.access_log().append(record).await.unwrap();
     }

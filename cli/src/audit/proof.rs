@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     fn leaf(n: u64) -> AccessLeaf {
-        AccessLeaf { salt: Hex32([n as u8; 32]), record: format!("record {n}").into_bytes() }
+        AccessLeaf { salt: Hex32([n as u8; 32]), record: format!("record {n}").into_bytes(), annex: Vec::new() }
     }
 
     fn checkpoint(leaves: &[AccessLeaf]) -> Checkpoint {

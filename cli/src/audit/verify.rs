@@ -116,7 +116,7 @@ async fn prove(session: &Session<'_>, node: &Node, note: &SignedCheckpoint, olde
                 );
                 Failure::new(Exit::VerificationFailed, message).next("comity node status")
             })?;
-            proof.push(leaf.leaf, &AccessLeaf { salt: Hex32(salt), record: leaf.record })?;
+            proof.push(leaf.leaf, &AccessLeaf { salt: Hex32(salt), record: leaf.record, annex: leaf.annex })?;
         }
         bar.set_position(proof.wanted().unwrap_or(note.checkpoint.size));
     }

@@ -145,6 +145,7 @@ pub(crate) fn access_record(leaf: u64, record: AccessRecord) -> v1::AccessRecord
     v1::AccessRecord {
         leaf,
         time: time(record.at),
+        role: record.who.as_ref().map(|w| w.role().as_str().to_owned()).unwrap_or_default(),
         who: record.who.map(|w| w.to_string()).unwrap_or_default(),
         member: record.member.map(|m| m.to_string()).unwrap_or_default(),
         from: record.from,

@@ -141,17 +141,15 @@ impl Shared {
             return answer;
         }
         let (outcome, reason) = outcome_of(&answer);
+        let action = row.map_or_else(|| format!("unlisted {}", bounded(&path)), |rpc| rpc.name.to_owned());
         let record = AccessRecord {
-            at: Timestamp::from_jiff(jiff::Timestamp::now()),
             who: Some(caller.peer.id.clone()),
             member: Some(caller.peer.member),
-            from: caller.remote.to_string(),
-            action: row.map_or_else(|| format!("unlisted {}", bounded(&path)), |rpc| rpc.name.to_owned()),
             outcome,
             reason,
             touched: scope.take(),
             request_id: Some(request_id.clone()),
-            count: 1,
+            ..AccessRecord::new(Timestamp::from_jiff(jiff::Timestamp::now()), caller.remote.to_string(), action)
         };
         match self.node.record_access(record).await {
             Ok(()) => answer,

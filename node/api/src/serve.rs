@@ -145,16 +145,11 @@ async fn record_connections(node: Arc<Node>, mut summaries: mpsc::Receiver<Conne
     while let Some(summary) = summaries.recv().await {
         for ((rpc, allowed), count) in summary.counts {
             let record = AccessRecord {
-                at: Timestamp::from_jiff(jiff::Timestamp::now()),
                 who: Some(summary.peer.id.clone()),
                 member: Some(summary.peer.member),
-                from: summary.remote.to_string(),
-                action: rpc.to_owned(),
                 outcome: if allowed { Outcome::Allowed } else { Outcome::Denied },
-                reason: None,
-                touched: Vec::new(),
-                request_id: None,
                 count,
+                ..AccessRecord::new(Timestamp::from_jiff(jiff::Timestamp::now()), summary.remote.to_string(), rpc)
             };
             if let Err(error) = node.record_access(record).await {
                 tracing::error!(%error, "a connection's record could not be written");
@@ -214,17 +209,12 @@ async fn write_gathered(node: &Node, listener: Listener, gathered: &mut BTreeMap
 }
 
 async fn write_refused(node: &Node, listener: Listener, (source, reason): &(String, String), count: u64) {
+    let now = Timestamp::from_jiff(jiff::Timestamp::now());
     let record = AccessRecord {
-        at: Timestamp::from_jiff(jiff::Timestamp::now()),
-        who: None,
-        member: None,
-        from: source.clone(),
-        action: format!("handshake {}", listener.as_str()),
         outcome: Outcome::Denied,
         reason: Some(reason.clone()),
-        touched: Vec::new(),
-        request_id: None,
         count,
+        ..AccessRecord::new(now, source.as_str(), format!("handshake {}", listener.as_str()))
     };
     if let Err(error) = node.record_access(record).await {
         tracing::error!(%error, "a refused handshake could not be recorded");

@@ -274,19 +274,7 @@ impl Node {
         member: Option<MemberId>,
         touched: Vec<Touched>,
     ) -> Result<(), InternalError> {
-        let record = AccessRecord {
-            at: fresh::now(),
-            who: None,
-            member,
-            from,
-            action: action.to_owned(),
-            outcome: Outcome::Allowed,
-            reason: None,
-            touched,
-            request_id: None,
-            count: 1,
-        };
-        self.record_access(record).await
+        self.record_access(AccessRecord { member, touched, ..AccessRecord::new(fresh::now(), from, action) }).await
     }
 
     /// Writes that records were not released to a partner.
@@ -296,16 +284,11 @@ impl Node {
         touched: Vec<Touched>,
     ) -> Result<(), InternalError> {
         let record = AccessRecord {
-            at: fresh::now(),
-            who: None,
             member: Some(partner),
-            from: "this node".to_owned(),
-            action: "release".to_owned(),
             outcome: Outcome::Denied,
             reason: Some("NOT_RELEASED".to_owned()),
             touched,
-            request_id: None,
-            count: 1,
+            ..AccessRecord::new(fresh::now(), "this node", "release")
         };
         self.record_access(record).await
     }

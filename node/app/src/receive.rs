@@ -1,6 +1,6 @@
 //! Receiving: what partners' nodes release to this one.
 
-use comity_core::access::Touched;
+use comity_core::access::{self, AccessRecord, ExchangedPage, Touched};
 use comity_core::dsse::{Envelope, PublicKey};
 use comity_core::view::{
     self, Change, DiscoverView, PageStatement, ReceiptStatement, SealedItem, sign_receipt, verify_page,
@@ -78,7 +78,14 @@ impl Node {
         let VerifiedPage { page, touched, statement } = verified;
         let from = page.from;
         // Recorded first: a copy that nobody knows of would be worse than a record without its copy.
-        self.record_own("receive page", format!("node of {from}"), Some(from), touched).await?;
+        let last_number = (statement.first_number + statement.count).saturating_sub(1);
+        let record = AccessRecord {
+            member: Some(from),
+            touched,
+            page: Some(ExchangedPage { root: statement.root, last_number }),
+            ..AccessRecord::new(fresh::now(), format!("node of {from}"), access::PAGE_RECEIVED)
+        };
+        self.record_access(record).await?;
         self.store.copies().apply_page(page).await.map_err(|error| match error {
             CopyError::Store(error) => AppError::Internal(InternalError::Store(error)),
             other => Violations::one("page", other.to_string()).into(),
@@ -88,7 +95,7 @@ impl Node {
             from,
             to: self.member(),
             root: statement.root,
-            last_number: (statement.first_number + statement.count).saturating_sub(1),
+            last_number,
             received_at: fresh::now(),
         };
         Ok(sign_receipt(&receipt, &self.keys.node).to_bytes())

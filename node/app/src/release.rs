@@ -9,7 +9,7 @@ mod refusals;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use comity_core::access::Touched;
+use comity_core::access::{ExchangedPage, Touched};
 use comity_core::canonical::{self, Hex32};
 use comity_core::document::LinkTarget;
 use comity_core::merkle;
@@ -85,6 +85,13 @@ pub struct SentPage {
     pub last_number: u64,
     /// The root over the items.
     pub root: Hex32,
+}
+
+impl SentPage {
+    /// As the access log names it.
+    pub fn exchanged(self) -> ExchangedPage {
+        ExchangedPage { root: self.root, last_number: self.last_number }
+    }
 }
 
 /// What a party is to have of a record, and why.

@@ -3,6 +3,7 @@
 //! A log keeps every complete subtree's hash, insert-only, in the order of `tlog_tiles::stored_hash_index`: leaf n first,
 //! then each subtree that leaf n completes. [`Frontier`] is what appending and the root need; proofs read the rest.
 
+use sha2::{Digest as _, Sha256};
 use tlog_tiles::tlog::{self, Hash, HashReader};
 
 use crate::canonical::Hex32;
@@ -10,6 +11,13 @@ use crate::canonical::Hex32;
 /// The hash of a leaf: `SHA-256(0x00 || data)`.
 pub fn leaf_hash(data: &[u8]) -> Hex32 {
     Hex32(tlog::record_hash(data).0)
+}
+
+/// The hash of a leaf whose data lies in pieces, without putting them together.
+pub fn leaf_hash_of(pieces: &[&[u8]]) -> Hex32 {
+    let mut hash = Sha256::new_with_prefix([0]);
+    pieces.iter().for_each(|piece| hash.update(piece));
+    Hex32(hash.finalize().into())
 }
 
 /// The complete subtrees at the right edge of a log: enough to append and to know the root.

@@ -266,14 +266,16 @@ CREATE TABLE store_note (
     value TEXT NOT NULL
 );
 
--- The access log. Salt and record are the leaf; the columns after them repeat what queries look for.
+-- The access log. Salt and record are the leaf, which commits to the annex; the columns after them repeat what queries look for.
 CREATE TABLE access_leaf (
     n       ROWID PRIMARY KEY,
     salt    BYTES NOT NULL,
     record  BYTES NOT NULL,
+    annex   BYTES NOT NULL,
     hash    BYTES NOT NULL,
     at      BIGINT NOT NULL,
     who     TEXT,
+    role    TEXT,
     member  TEXT,
     action  TEXT NOT NULL,
     outcome TEXT NOT NULL

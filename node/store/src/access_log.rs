@@ -32,7 +32,7 @@ use writer::{Append, PreparedLeaf, Writer};
 
 /// How many appends may wait; further ones wait for room.
 pub const QUEUE_MAX: usize = 1_024;
-/// The largest record, as JSON.
+/// The largest record and its annex, as JSON.
 pub const RECORD_MAX_BYTES: usize = 256 * 1024;
 
 /// A handle on the access log. Clones share one log.
@@ -72,11 +72,12 @@ impl AccessLog {
     /// The record is larger than [`RECORD_MAX_BYTES`], the disk did not take it, or the log is closed. What depended on it
     /// must be refused.
     pub async fn append(&self, record: AccessRecord) -> Result<u64, AccessLogError> {
-        let mut salt = [0; 32];
-        getrandom::fill(&mut salt).map_err(|_| AccessLogError::Random)?;
-        let leaf = AccessLeaf::new(&record, Hex32(salt));
-        if leaf.record.len() > RECORD_MAX_BYTES {
-            return Err(AccessLogError::TooLarge { bytes: leaf.record.len() });
+        let mut salts = [[0; 32]; 2];
+        getrandom::fill(salts.as_flattened_mut()).map_err(|_| AccessLogError::Random)?;
+        let leaf = AccessLeaf::new(&record, salts.map(Hex32));
+        let bytes = leaf.record.len() + leaf.annex.len();
+        if bytes > RECORD_MAX_BYTES {
+            return Err(AccessLogError::TooLarge { bytes });
         }
         let (done, answer) = oneshot::channel();
         let append = Append { leaf: PreparedLeaf::new(&record, leaf), done };

@@ -201,18 +201,7 @@ async fn whoever_lost_the_store_writes_nothing_any_more() {
     assert!(refused.to_string().contains("another node"), "{refused}");
     tokio::time::timeout(std::time::Duration::from_secs(5), test.store.lost()).await.unwrap();
     assert_eq!(test.store.records().list(None, None, 10).await.unwrap().len(), 1);
-    let entry = test.store.access_log().append(comity_core::access::AccessRecord {
-        at: at(1),
-        who: None,
-        member: None,
-        from: "test".to_owned(),
-        action: "test".to_owned(),
-        outcome: comity_core::access::Outcome::Allowed,
-        reason: None,
-        touched: Vec::new(),
-        request_id: None,
-        count: 1,
-    });
+    let entry = test.store.access_log().append(comity_core::access::AccessRecord::new(at(1), "test", "test"));
     assert!(entry.await.is_err());
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use comity_app::Node;
 use comity_cli::demo::federation::Federation;
-use comity_core::access::{AccessRecord, Outcome};
+use comity_core::access::{self, AccessRecord};
 use comity_core::{MemberId, RecordId, Tier};
 use comity_node::config::Config;
 use comity_node::{Opened, open};
@@ -161,16 +161,10 @@ impl Side {
     async fn answer(&mut self) -> Result<(), Problem> {
         while let Some(page) = self.node().next_page(self.partner, self.sent).await? {
             let record = AccessRecord {
-                at: self.node().now(),
-                who: None,
                 member: Some(self.partner),
-                from: "the benchmark".to_owned(),
-                action: "PeerService/Exchange page".to_owned(),
-                outcome: Outcome::Allowed,
-                reason: None,
                 touched: page.touched,
-                request_id: None,
-                count: 1,
+                page: Some(page.sent.exchanged()),
+                ..AccessRecord::new(self.node().now(), "the benchmark", access::PAGE_SENT)
             };
             self.node().record_access(record).await?;
             self.sent = page.sent.last_number;

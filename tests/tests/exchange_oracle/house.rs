@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use comity_app::{AppError, Decided, Node, Page};
 use comity_cli::demo::federation::{Federation, Seat};
-use comity_core::access::{AccessRecord, Outcome, Touched};
+use comity_core::access::{self, AccessRecord, Outcome, Touched};
 use comity_core::genesis::{Genesis, GenesisDocument};
 use comity_core::{MemberId, SpiffeId, Tier, Timestamp};
 use comity_node::config::Config;
@@ -153,16 +153,10 @@ impl Room {
         self.node().record_refusals(partner).await?;
         let Some(page) = page else { return Ok(None) };
         let record = AccessRecord {
-            at: self.node().now(),
-            who: None,
             member: Some(partner),
-            from: "a test".into(),
-            action: "PeerService/Exchange page".into(),
-            outcome: Outcome::Allowed,
-            reason: None,
             touched: page.touched.clone(),
-            request_id: None,
-            count: 1,
+            page: Some(page.sent.exchanged()),
+            ..AccessRecord::new(self.node().now(), "a test", access::PAGE_SENT)
         };
         self.node().record_access(record).await?;
         Ok(Some(page))

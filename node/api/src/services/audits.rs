@@ -64,7 +64,7 @@ impl v1::audit_service_server::AuditService for Audits {
         let found = self.node.access_leaves(first, limit).await.map_err(status::of)?;
         let leaves = found
             .into_iter()
-            .map(|(leaf, l)| v1::AccessLeaf { leaf, salt: l.salt.0.to_vec(), record: l.record })
+            .map(|(leaf, l)| v1::AccessLeaf { leaf, salt: l.salt.0.to_vec(), record: l.record, annex: l.annex })
             .collect();
         Ok(Response::new(v1::ReadAccessLeavesResponse { leaves }))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use comity_app::{AppError, Page, SentPage};
 use comity_core::MemberId;
-use comity_core::access::{AccessRecord, Outcome, Touched};
+use comity_core::access::{self, AccessRecord, ExchangedPage, Touched};
 use comity_proto::v1;
 use comity_proto::v1::exchange_request::Message as Asked;
 use comity_proto::v1::exchange_response::Message as Answer;
@@ -269,7 +269,7 @@ impl Sender {
     /// Records a page, then sends it.
     async fn leave(&self, page: Page) -> Result<(), Status> {
         // INVARIANT: a page leaves only after its access record is durable.
-        self.record(page.touched).await?;
+        self.record(page.sent.exchanged(), page.touched).await?;
         let items = page.items.into_iter().map(|i| v1::SealedItem { salt: i.salt.0.to_vec(), item: i.bytes }).collect();
         let message = v1::Page { envelope: page.envelope, items, next_cursor: page.next_cursor };
         // Before it is sent: its receipt may come at once.
@@ -277,18 +277,15 @@ impl Sender {
         self.send(Answer::Page(message)).await
     }
 
-    async fn record(&self, touched: Vec<Touched>) -> Result<(), Status> {
+    async fn record(&self, page: ExchangedPage, touched: Vec<Touched>) -> Result<(), Status> {
+        let now = comity_core::Timestamp::from_jiff(jiff::Timestamp::now());
         let record = AccessRecord {
-            at: comity_core::Timestamp::from_jiff(jiff::Timestamp::now()),
             who: Some(self.caller.peer.id.clone()),
             member: Some(self.partner),
-            from: self.caller.remote.to_string(),
-            action: "PeerService/Exchange page".to_owned(),
-            outcome: Outcome::Allowed,
-            reason: None,
             touched,
             request_id: Some(self.caller.request_id.clone()),
-            count: 1,
+            page: Some(page),
+            ..AccessRecord::new(now, self.caller.remote.to_string(), access::PAGE_SENT)
         };
         self.node.record_access(record).await.map_err(|error| {
             tracing::error!(%error, "a page's record could not be written: the page is not sent");

@@ -59,7 +59,7 @@ impl AccessLog {
         after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<StoredLeaf>, AccessLogError> {
-        let mut query = Builder::new("SELECT n, salt, record, hash FROM access_leaf WHERE 1 = 1");
+        let mut query = Builder::new("SELECT n, salt, record, annex, hash FROM access_leaf WHERE 1 = 1");
         if let Some(who) = &filter.who {
             query.push(" AND who = ").push_bind(who.to_string());
         }
@@ -98,7 +98,7 @@ impl AccessLog {
 }
 
 pub(super) async fn page(connection: &mut Connection, from: u64, limit: usize) -> Result<Vec<StoredLeaf>, StoreError> {
-    let rows = query("SELECT n, salt, record, hash FROM access_leaf WHERE n >= $1 ORDER BY n LIMIT $2")
+    let rows = query("SELECT n, salt, record, annex, hash FROM access_leaf WHERE n >= $1 ORDER BY n LIMIT $2")
         .bind(sql_int(from))
         .bind(sql_limit(limit))
         .fetch_all(connection)
@@ -107,9 +107,14 @@ pub(super) async fn page(connection: &mut Connection, from: u64, limit: usize) -
 }
 
 fn read(row: &Row) -> Result<StoredLeaf, StoreError> {
-    Ok(StoredLeaf {
-        n: columns::count(row, "n")?,
-        leaf: AccessLeaf { salt: columns::digest(row, "salt")?, record: columns::bytes(row, "record")? },
-        hash: columns::digest(row, "hash")?,
+    Ok(StoredLeaf { n: columns::count(row, "n")?, leaf: leaf(row)?, hash: columns::digest(row, "hash")? })
+}
+
+/// Of a row with salt, record and annex.
+pub(super) fn leaf(row: &Row) -> Result<AccessLeaf, StoreError> {
+    Ok(AccessLeaf {
+        salt: columns::digest(row, "salt")?,
+        record: columns::bytes(row, "record")?,
+        annex: columns::bytes(row, "annex")?,
     })
 }

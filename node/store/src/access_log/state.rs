@@ -1,6 +1,5 @@
 //! The log as it is on disk: its head from the stored hashes, held against the last checkpoint.
 
-use comity_core::access::AccessLeaf;
 use comity_core::checkpoint::SignedCheckpoint;
 use comity_core::merkle::Frontier;
 
@@ -64,12 +63,12 @@ pub(super) async fn expect_extends(
 
 /// The last leaf is the likeliest to be cut or changed; it is held against its hash at each opening.
 async fn expect_last_leaf(connection: &mut Connection, n: u64) -> Result<(), AccessLogError> {
-    let row = query("SELECT salt, record, hash FROM access_leaf WHERE n = $1")
+    let row = query("SELECT salt, record, annex FROM access_leaf WHERE n = $1")
         .bind(columns::sql_int(n))
         .fetch_optional(&mut *connection)
         .await?;
     let row = row.ok_or(Tampering::MissingLeaf { n })?;
-    let leaf = AccessLeaf { salt: columns::digest(&row, "salt")?, record: columns::bytes(&row, "record")? };
+    let leaf = super::query::leaf(&row)?;
     let index = Frontier::stored_before(n);
     match fetch(connection, &[index]).await?.get(&index) {
         None => return Err(Tampering::StoredHash { index }.into()),

@@ -17,20 +17,15 @@ fn key() -> SigningKey {
 
 fn access(n: i64) -> AccessRecord {
     AccessRecord {
-        at: at(n),
         who: Some(person("operator", &format!("desk-{}", n % 3))),
         member: Some(member(if n % 2 == 0 { "FR" } else { "DE" })),
-        from: "127.0.0.1:4000".to_owned(),
-        action: if n % 5 == 0 { "GetProposal" } else { "ListProposals" }.to_owned(),
         outcome: if n % 4 == 0 { Outcome::Denied } else { Outcome::Allowed },
-        reason: None,
         touched: vec![
             Touched::resource(format!("R-{}", n % 7)),
             Touched::resource(format!("R-{}", n % 7)),
             Touched::resource("R-all"),
         ],
-        request_id: None,
-        count: 1,
+        ..AccessRecord::new(at(n), "127.0.0.1:4000", if n % 5 == 0 { "GetProposal" } else { "ListProposals" })
     }
 }
 

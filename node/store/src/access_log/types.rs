@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use comity_core::access::{AccessLeaf, AccessRecord};
-use comity_core::canonical::{self, Hex32, InvalidJson};
+use comity_core::access::{AccessLeaf, AccessRecord, InvalidLeaf};
+use comity_core::canonical::Hex32;
 
 use super::RECORD_MAX_BYTES;
 use crate::error::StoreError;
@@ -22,7 +22,7 @@ pub struct Head {
 pub struct StoredLeaf {
     /// Its number, from 0.
     pub n: u64,
-    /// Salt and record.
+    /// Salt, record and annex.
     pub leaf: AccessLeaf,
     /// The hash that was stored with it.
     pub hash: Hex32,
@@ -33,8 +33,8 @@ impl StoredLeaf {
     ///
     /// # Errors
     /// It is no access record: something else than comity wrote it.
-    pub fn record(&self) -> Result<AccessRecord, InvalidJson> {
-        canonical::from_slice(&self.leaf.record)
+    pub fn record(&self) -> Result<AccessRecord, InvalidLeaf> {
+        self.leaf.read()
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use comity_core::access::{AccessLeaf, AccessRecord};
-use comity_core::canonical::{self, Hex32};
+use comity_core::access::InvalidLeaf;
+use comity_core::canonical::Hex32;
 use comity_core::checkpoint::SignedCheckpoint;
 use comity_core::merkle::Frontier;
 
 use super::types::{AccessLogError, Head, Tampering};
 use super::writer::LeafKeys;
-use super::{AccessLog, checkpoints};
+use super::{AccessLog, checkpoints, query};
 use crate::columns::{self, sql_int};
 use crate::database::Connection;
-use crate::sql::{Row, query};
+use crate::sql::{self, Row};
 
 /// The most faults that one verification lists.
 pub const FAULTS_MAX: usize = 100;
@@ -120,18 +120,16 @@ impl Run {
 
     /// The leaf's hash, if its row holds together.
     fn read(&mut self, n: u64, row: &Row, resources: Option<&Vec<String>>) -> Option<Hex32> {
-        let (Ok(salt), Ok(record), Ok(hash)) =
-            (columns::digest(row, "salt"), columns::bytes(row, "record"), columns::digest(row, "hash"))
-        else {
+        let (Ok(leaf), Ok(hash)) = (query::leaf(row), columns::digest(row, "hash")) else {
             self.fault(Tampering::Leaf { n });
             return None;
         };
-        let leaf = AccessLeaf { salt, record };
-        if leaf.hash() != hash {
+        // The annex is no part of the hash: only the record speaks for it.
+        if leaf.hash() != hash || leaf.read() == Err(InvalidLeaf::Annex) {
             self.fault(Tampering::Leaf { n });
             return None;
         }
-        let says = canonical::from_slice::<AccessRecord>(&leaf.record).map(|record| LeafKeys::of(&record));
+        let says = leaf.read().map(|record| LeafKeys::of(&record));
         if says.ok() != keys(row, resources) {
             self.fault(Tampering::Columns { n });
         }
@@ -143,6 +141,7 @@ fn keys(row: &Row, resources: Option<&Vec<String>>) -> Option<LeafKeys> {
     Some(LeafKeys {
         at: row.get("at").ok()?,
         who: row.get("who").ok()?,
+        role: row.get("role").ok()?,
         member: row.get("member").ok()?,
         action: row.get("action").ok()?,
         outcome: row.get("outcome").ok()?,
@@ -152,7 +151,7 @@ fn keys(row: &Row, resources: Option<&Vec<String>>) -> Option<LeafKeys> {
 
 async fn load(connection: &mut Connection, from: u64, to: u64) -> Result<Step, AccessLogError> {
     let mut step = Step { leaves: BTreeMap::new(), resources: BTreeMap::new(), hashes: BTreeMap::new() };
-    let leaves = query("SELECT * FROM access_leaf WHERE n >= $1 AND n < $2")
+    let leaves = sql::query("SELECT * FROM access_leaf WHERE n >= $1 AND n < $2")
         .bind(sql_int(from))
         .bind(sql_int(to))
         .fetch_all(&mut *connection)
@@ -160,7 +159,7 @@ async fn load(connection: &mut Connection, from: u64, to: u64) -> Result<Step, A
     for row in leaves {
         step.leaves.insert(columns::count(&row, "n")?, row);
     }
-    let touched = query("SELECT n, resource FROM access_touched WHERE n >= $1 AND n < $2 ORDER BY n, resource")
+    let touched = sql::query("SELECT n, resource FROM access_touched WHERE n >= $1 AND n < $2 ORDER BY n, resource")
         .bind(sql_int(from))
         .bind(sql_int(to))
         .fetch_all(&mut *connection)
@@ -168,7 +167,7 @@ async fn load(connection: &mut Connection, from: u64, to: u64) -> Result<Step, A
     for row in &touched {
         step.resources.entry(columns::count(row, "n")?).or_default().push(columns::text(row, "resource")?);
     }
-    let hashes = query("SELECT idx, hash FROM access_hash WHERE idx >= $1 AND idx < $2")
+    let hashes = sql::query("SELECT idx, hash FROM access_hash WHERE idx >= $1 AND idx < $2")
         .bind(sql_int(Frontier::stored_before(from)))
         .bind(sql_int(Frontier::stored_before(to)))
         .fetch_all(&mut *connection)

@@ -38,6 +38,7 @@ pub(super) struct PreparedLeaf {
 pub(super) struct LeafKeys {
     pub(super) at: i64,
     pub(super) who: Option<String>,
+    pub(super) role: Option<String>,
     pub(super) member: Option<String>,
     pub(super) action: String,
     pub(super) outcome: String,
@@ -53,6 +54,7 @@ impl LeafKeys {
         Self {
             at: record.at.as_micros(),
             who: record.who.as_ref().map(ToString::to_string),
+            role: record.who.as_ref().map(|who| who.role().as_str().to_owned()),
             member: record.member.map(|member| member.as_str().to_owned()),
             action: record.action.clone(),
             outcome: record.outcome.as_str().to_owned(),
@@ -170,15 +172,17 @@ async fn insert(
             sql_int(n).into(),
             leaf.leaf.salt.0.to_vec().into(),
             leaf.leaf.record.into(),
+            leaf.leaf.annex.into(),
             leaf.hash.0.to_vec().into(),
             keys.at.into(),
             keys.who.into(),
+            keys.role.into(),
             keys.member.into(),
             keys.action.into(),
             keys.outcome.into(),
         ]);
     }
-    let insert = "INSERT INTO access_leaf (n, salt, record, hash, at, who, member, action, outcome)";
+    let insert = "INSERT INTO access_leaf (n, salt, record, annex, hash, at, who, role, member, action, outcome)";
     insert_rows(connection, insert, "", rows).await?;
     let index = Frontier::stored_before(first);
     let rows = hashes.iter().zip(index..).map(|(hash, n)| [sql_int(n).into(), hash.0.to_vec().into()]).collect();
