@@ -299,7 +299,37 @@ CREATE TABLE access_hash (
     hash BYTES NOT NULL
 );
 
+-- Signed heads, with the cosignatures of other members that have come in; how many of those is repeated to be found by.
 CREATE TABLE access_checkpoint (
-    size ROWID PRIMARY KEY,
-    note BYTES NOT NULL
+    size      ROWID PRIMARY KEY,
+    note      BYTES NOT NULL,
+    cosigners BIGINT NOT NULL
+);
+
+-- Incarnations of the log after the first, each with the leaf that opened it.
+CREATE TABLE access_incarnation (
+    incarnation BIGINT PRIMARY KEY,
+    opened_by   BIGINT NOT NULL
+);
+
+-- The last head of each other member's access log that this node cosigned.
+CREATE TABLE witnessed_log (
+    member      TEXT NOT NULL,
+    incarnation BIGINT NOT NULL,
+    note        BYTES NOT NULL,
+    at          BIGINT NOT NULL,
+    PRIMARY KEY (member, incarnation)
+);
+
+-- Heads that contradict it: evidence, kept for ever.
+CREATE TABLE witness_conflict (
+    member      TEXT NOT NULL,
+    incarnation BIGINT NOT NULL,
+    size        BIGINT NOT NULL,
+    root        BYTES NOT NULL,
+    why         TEXT NOT NULL,
+    known       BYTES NOT NULL,
+    offered     BYTES NOT NULL,
+    at          BIGINT NOT NULL,
+    PRIMARY KEY (member, incarnation, size, root)
 );

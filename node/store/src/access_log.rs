@@ -8,6 +8,7 @@
 //! signed checkpoint; [`AccessLog::verify_stored`] computes everything again from the leaves.
 
 mod checkpoints;
+mod incarnation;
 mod proofs;
 mod query;
 mod state;
@@ -23,6 +24,7 @@ use comity_core::canonical::Hex32;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+pub use incarnation::Incarnation;
 pub use query::{AccessFilter, Order};
 pub use types::{AccessLogError, Head, StoredLeaf, Tampering};
 pub use verify::{FAULTS_MAX, Verification};
@@ -46,6 +48,7 @@ struct Inner {
     database: Database,
     appends: mpsc::Sender<Append>,
     head: watch::Receiver<Head>,
+    incarnation: watch::Sender<Incarnation>,
     healthy: Arc<AtomicBool>,
     closing: Arc<Notify>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -55,13 +58,14 @@ impl AccessLog {
     /// Takes up the log where it was left.
     pub(crate) async fn open(database: Database) -> Result<Self, AccessLogError> {
         let frontier = state::restore(&mut database.read().await?).await?;
+        let incarnation = watch::Sender::new(incarnation::restore(&mut database.read().await?).await?);
         let (appends, queue) = mpsc::channel(QUEUE_MAX);
         let (head_sender, head) = watch::channel(Head { size: frontier.size(), root: frontier.root() });
         let healthy = Arc::new(AtomicBool::new(true));
         let closing = Arc::new(Notify::new());
         let writer = Writer::new(database.clone(), frontier, head_sender, Arc::clone(&healthy));
         let task = tokio::spawn(writer.run(queue, Arc::clone(&closing)));
-        let inner = Inner { database, appends, head, healthy, closing, writer: Mutex::new(Some(task)) };
+        let inner = Inner { database, appends, head, incarnation, healthy, closing, writer: Mutex::new(Some(task)) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -72,6 +76,11 @@ impl AccessLog {
     /// The record is larger than [`RECORD_MAX_BYTES`], the disk did not take it, or the log is closed. What depended on it
     /// must be refused.
     pub async fn append(&self, record: AccessRecord) -> Result<u64, AccessLogError> {
+        self.append_with(record, None).await
+    }
+
+    /// Appends one record, which may open an incarnation.
+    async fn append_with(&self, record: AccessRecord, opens: Option<u64>) -> Result<u64, AccessLogError> {
         let mut salts = [[0; 32]; 2];
         getrandom::fill(salts.as_flattened_mut()).map_err(|_| AccessLogError::Random)?;
         let leaf = AccessLeaf::new(&record, salts.map(Hex32));
@@ -80,7 +89,7 @@ impl AccessLog {
             return Err(AccessLogError::TooLarge { bytes });
         }
         let (done, answer) = oneshot::channel();
-        let append = Append { leaf: PreparedLeaf::new(&record, leaf), done };
+        let append = Append { leaf: PreparedLeaf::new(&record, leaf, opens), done };
         self.inner.appends.send(append).await.map_err(|_| AccessLogError::Closed)?;
         answer.await.map_err(|_| AccessLogError::Closed)?
     }

@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod policies;
 pub mod recalls;
 pub mod records;
+pub mod witness;
 
 mod columns;
 mod database;
@@ -46,6 +47,7 @@ pub use recalls::{Recalls, ReceivedRecalls};
 pub use records::Records;
 pub use rotation::RotationError;
 pub use seal::{KeyFile, KeyFileError};
+pub use witness::Witness;
 
 /// The most rows that one call returns, whatever limit it was given; a smaller maximum is stated where one holds.
 pub const PAGE_MAX_ROWS: usize = 1_000;

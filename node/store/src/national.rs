@@ -23,6 +23,7 @@ use crate::recalls::{Recalls, ReceivedRecalls, received};
 use crate::records::Records;
 use crate::rotation::{self, RotationError};
 use crate::seal::{KeyFile, Sealer};
+use crate::witness::Witness;
 use crate::{approvals, identity, schema};
 
 /// Where a national store is.
@@ -76,6 +77,7 @@ struct Inner {
     approvals: Approvals,
     notes: Notes,
     policies: Policies,
+    witness: Witness,
     access_log: AccessLog,
     lock: Mutex<Option<Lock>>,
 }
@@ -118,6 +120,7 @@ impl NationalStore {
             approvals: Approvals::new(database.clone(), sealer.clone()),
             notes: Notes::new(database.clone()),
             policies: Policies::new(database.clone()),
+            witness: Witness::new(database.clone()),
             access_log,
             database,
             sealer,
@@ -181,6 +184,11 @@ impl NationalStore {
     /// The policy for each partner.
     pub fn policies(&self) -> &Policies {
         &self.inner.policies
+    }
+
+    /// What this node cosigned of others' access logs.
+    pub fn witness(&self) -> &Witness {
+        &self.inner.witness
     }
 
     /// Who looked at what.

@@ -31,6 +31,26 @@ impl AccessLog {
         Ok(signed)
     }
 
+    /// Keeps the cosignatures of a note with the checkpoint that they are for.
+    ///
+    /// # Errors
+    /// There is no such checkpoint, or it could not be stored.
+    pub async fn keep_cosigned(&self, cosigned: SignedCheckpoint, cosigners: usize) -> Result<(), AccessLogError> {
+        self.inner.database.write(move |connection| Box::pin(keep_cosigned(connection, cosigned, cosigners))).await
+    }
+
+    /// The newest checkpoint that at least so many others cosigned.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn latest_cosigned(&self, cosigners: usize) -> Result<Option<SignedCheckpoint>, AccessLogError> {
+        let row = query("SELECT size, note FROM access_checkpoint WHERE cosigners >= $1 ORDER BY size DESC LIMIT 1")
+            .bind(sql_int(cosigners as u64))
+            .fetch_optional(&mut self.inner.database.read().await?)
+            .await?;
+        row.map(|row| read(&row)).transpose()
+    }
+
     /// The newest checkpoint, unless none was ever signed.
     ///
     /// # Errors
@@ -61,13 +81,37 @@ async fn store(connection: &mut Connection, signed: SignedCheckpoint) -> Result<
         return Err(Tampering::Root { size }.into());
     }
     query(
-        "INSERT INTO access_checkpoint (size, note) VALUES ($1, $2)
-         ON CONFLICT (size) DO UPDATE SET note = excluded.note",
+        "INSERT INTO access_checkpoint (size, note, cosigners) VALUES ($1, $2, 0)
+         ON CONFLICT (size) DO UPDATE SET note = excluded.note, cosigners = 0",
     )
     .bind(sql_int(size))
     .bind(signed.to_bytes())
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+async fn keep_cosigned(
+    connection: &mut Connection,
+    cosigned: SignedCheckpoint,
+    cosigners: usize,
+) -> Result<(), AccessLogError> {
+    let size = cosigned.checkpoint.size;
+    let row = query("SELECT size, note FROM access_checkpoint WHERE size = $1")
+        .bind(sql_int(size))
+        .fetch_optional(&mut *connection)
+        .await?;
+    let mut kept = read(&row.ok_or(Tampering::Checkpoint { size })?)?;
+    if kept.checkpoint != cosigned.checkpoint {
+        return Err(Tampering::Root { size }.into());
+    }
+    kept.merge(&cosigned);
+    query("UPDATE access_checkpoint SET note = $2, cosigners = $3 WHERE size = $1")
+        .bind(sql_int(size))
+        .bind(kept.to_bytes())
+        .bind(sql_int(cosigners as u64))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use comity_core::access::{Outcome, Touched};
+use comity_core::access::{DeclaredLoss, Outcome, Touched};
 use comity_core::checkpoint::SignedCheckpoint;
 use comity_core::merkle;
 use ed25519_dalek::SigningKey;
@@ -342,4 +342,67 @@ async fn how_fast_it_is() {
         let per_second = (each * clients) as f64 / began.elapsed().as_secs_f64();
         println!("access log: {clients} clients, {per_second:.0} appends/s");
     }
+}
+
+fn declaration(incarnation: u64) -> AccessRecord {
+    let loss = DeclaredLoss {
+        incarnation,
+        lost: Vec::new(),
+        declared_by: person("admin", "ops-1"),
+        approved_by: person("approver", "desk-2"),
+        reason: "the disk broke".into(),
+    };
+    AccessRecord { loss: Some(Box::new(loss)), ..AccessRecord::new(at(1), "a test", "declare loss") }
+}
+
+#[tokio::test]
+async fn an_incarnation_is_opened_by_its_leaf_and_stays_open() {
+    let test = filled(5).await;
+    let log = test.store.access_log();
+    assert_eq!(log.incarnation(), Incarnation::FIRST);
+    assert!(matches!(
+        log.open_incarnation(access(1)).await,
+        Err(AccessLogError::NoLaterIncarnation { declared: 0, now: 1 })
+    ));
+    assert_eq!(log.open_incarnation(declaration(2)).await.unwrap(), 5);
+    assert!(log.open_incarnation(declaration(2)).await.is_err());
+    let test = test.reopen().await;
+    let log = test.store.access_log();
+    assert_eq!(log.incarnation(), Incarnation { number: 2, opened_by: Some(5) });
+    assert_eq!(log.opening().await.unwrap().unwrap().record().unwrap(), declaration(2));
+    assert!(log.verify_stored().await.unwrap().is_sound());
+    for (tampering, fault) in [
+        ("UPDATE access_incarnation SET opened_by = 4", Tampering::Incarnation { number: 2 }),
+        ("DELETE FROM access_incarnation", Tampering::Incarnation { number: 2 }),
+        ("INSERT INTO access_incarnation (incarnation, opened_by) VALUES (3, 2)", Tampering::Incarnation { number: 3 }),
+    ] {
+        let test = filled(5).await;
+        test.store.access_log().open_incarnation(declaration(2)).await.unwrap();
+        test.tamper(tampering).await;
+        let found = test.store.access_log().verify_stored().await.unwrap().faults;
+        assert!(found.contains(&fault), "{tampering}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn cosignatures_stay_with_their_checkpoint() {
+    let test = filled(5).await;
+    let log = test.store.access_log();
+    let mut cosigned = log.checkpoint_now("fr/1", &key()).await.unwrap();
+    assert_eq!(log.latest_cosigned(1).await.unwrap(), None);
+    cosigned.cosign("de/node", &SigningKey::from_bytes(&[4; 32]), at(9));
+    log.keep_cosigned(cosigned.clone(), 1).await.unwrap();
+    log.append(access(6)).await.unwrap();
+    let newer = log.checkpoint_now("fr/1", &key()).await.unwrap();
+    assert_eq!(log.latest_cosigned(1).await.unwrap(), Some(cosigned.clone()));
+    assert_eq!(log.latest_cosigned(2).await.unwrap(), None);
+    assert_eq!(log.latest_checkpoint().await.unwrap(), Some(newer));
+    // Another's cosignature comes to the same note; one for another head is not kept.
+    let mut later = cosigned.clone();
+    later.cosign("ca/node", &SigningKey::from_bytes(&[5; 32]), at(9));
+    log.keep_cosigned(later.clone(), 2).await.unwrap();
+    assert_eq!(log.latest_cosigned(2).await.unwrap(), Some(later));
+    let mut forged = cosigned.checkpoint.clone();
+    forged.root = Hex32([1; 32]);
+    assert!(log.keep_cosigned(SignedCheckpoint::unsigned(forged), 9).await.is_err());
 }

@@ -88,6 +88,12 @@ pub enum Tampering {
     /// There are more hashes than leaves.
     #[error("hashes are stored beyond the last leaf")]
     BeyondLastLeaf,
+    /// What an incarnation began with is not the leaf that declares it.
+    #[error("incarnation {number} is not opened by the leaf that it is said to be opened by")]
+    Incarnation {
+        /// Which.
+        number: u64,
+    },
     /// The leaves on disk are not those that this process appended to.
     #[error("it was rewritten while the node was running")]
     Head,
@@ -113,6 +119,14 @@ pub enum AccessLogError {
     TooLarge {
         /// How many it has.
         bytes: usize,
+    },
+    /// An incarnation comes after the ones before it.
+    #[error("the record declares incarnation {declared} of the log, which is in incarnation {now}")]
+    NoLaterIncarnation {
+        /// What the record says; 0 where it declares none.
+        declared: u64,
+        /// What the log is.
+        now: u64,
     },
     /// Something else than comity changed it.
     #[error(

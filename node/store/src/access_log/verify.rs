@@ -9,7 +9,7 @@ use comity_core::merkle::Frontier;
 
 use super::types::{AccessLogError, Head, Tampering};
 use super::writer::LeafKeys;
-use super::{AccessLog, checkpoints, query};
+use super::{AccessLog, checkpoints, incarnation, query};
 use crate::columns::{self, sql_int};
 use crate::database::Connection;
 use crate::sql::{self, Row};
@@ -48,7 +48,7 @@ impl AccessLog {
     /// The log could not be read; what it says is in [`Verification::faults`].
     pub async fn verify_stored(&self) -> Result<Verification, AccessLogError> {
         let head = self.head();
-        let mut run = Run { frontier: Frontier::default(), faults: Vec::new() };
+        let mut run = Run { frontier: Frontier::default(), faults: Vec::new(), opened: Vec::new() };
         let mut signed = Signed::default();
         signed.advance(self, 0, &mut run).await?;
         while run.frontier.size() < head.size && run.faults.len() < FAULTS_MAX {
@@ -65,6 +65,17 @@ impl AccessLog {
                 run.fault(Tampering::Head);
             }
             signed.expect_no_more(self, head, &mut run).await?;
+            let stored = incarnation::all(&mut self.inner.database.read().await?).await?;
+            for (number, n) in &stored {
+                if *n < head.size && !run.opened.contains(&(*number, *n)) {
+                    run.fault(Tampering::Incarnation { number: *number });
+                }
+            }
+            for (number, n) in std::mem::take(&mut run.opened) {
+                if !stored.contains(&(number, n)) {
+                    run.fault(Tampering::Incarnation { number });
+                }
+            }
         }
         run.faults.truncate(FAULTS_MAX);
         Ok(Verification {
@@ -79,6 +90,8 @@ impl AccessLog {
 struct Run {
     frontier: Frontier,
     faults: Vec<Tampering>,
+    /// Incarnations, by what the leaves say.
+    opened: Vec<(u64, u64)>,
 }
 
 /// What is stored of a step's leaves.
@@ -129,7 +142,11 @@ impl Run {
             self.fault(Tampering::Leaf { n });
             return None;
         }
-        let says = leaf.read().map(|record| LeafKeys::of(&record));
+        let record = leaf.read();
+        if let Ok(Some(loss)) = record.as_ref().map(|record| &record.loss) {
+            self.opened.push((loss.incarnation, n));
+        }
+        let says = record.map(|record| LeafKeys::of(&record));
         if says.ok() != keys(row, resources) {
             self.fault(Tampering::Columns { n });
         }

@@ -31,6 +31,8 @@ pub(super) struct PreparedLeaf {
     leaf: AccessLeaf,
     hash: Hex32,
     keys: LeafKeys,
+    /// The incarnation that it opens.
+    opens: Option<u64>,
 }
 
 /// What queries look for, taken from the record.
@@ -64,8 +66,8 @@ impl LeafKeys {
 }
 
 impl PreparedLeaf {
-    pub(super) fn new(record: &AccessRecord, leaf: AccessLeaf) -> Self {
-        Self { hash: leaf.hash(), keys: LeafKeys::of(record), leaf }
+    pub(super) fn new(record: &AccessRecord, leaf: AccessLeaf, opens: Option<u64>) -> Self {
+        Self { hash: leaf.hash(), keys: LeafKeys::of(record), leaf, opens }
     }
 }
 
@@ -163,10 +165,11 @@ async fn insert(
     leaves: Vec<PreparedLeaf>,
     hashes: Vec<Hex32>,
 ) -> Result<(), StoreError> {
-    let mut touched = Vec::new();
+    let (mut touched, mut opened) = (Vec::new(), Vec::new());
     let mut rows = Vec::with_capacity(leaves.len());
     for (leaf, n) in leaves.into_iter().zip(first..) {
         let keys = leaf.keys;
+        opened.extend(leaf.opens.map(|incarnation| [sql_int(incarnation).into(), sql_int(n).into()]));
         touched.extend(keys.resources.into_iter().map(|resource| [resource.into(), sql_int(n).into()]));
         rows.push([
             sql_int(n).into(),
@@ -187,5 +190,6 @@ async fn insert(
     let index = Frontier::stored_before(first);
     let rows = hashes.iter().zip(index..).map(|(hash, n)| [sql_int(n).into(), hash.0.to_vec().into()]).collect();
     insert_rows(connection, "INSERT INTO access_hash (idx, hash)", "", rows).await?;
-    insert_rows(connection, "INSERT INTO access_touched (resource, n)", "", touched).await
+    insert_rows(connection, "INSERT INTO access_touched (resource, n)", "", touched).await?;
+    insert_rows(connection, "INSERT INTO access_incarnation (incarnation, opened_by)", "", opened).await
 }
