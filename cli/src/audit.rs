@@ -4,6 +4,7 @@ mod checkpoint;
 mod log;
 mod proof;
 mod verify;
+mod witnesses;
 
 use std::path::PathBuf;
 
@@ -44,6 +45,14 @@ pub(crate) enum AuditCommand {
         #[arg(short = 'O', long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Show which members cosign the access log, how far each has got, and whose logs this node cosigns
+    #[command(after_long_help = "Examples:\n  comity audit witnesses")]
+    Witnesses,
+    /// Show heads of other members' access logs that contradict what this node had cosigned
+    #[command(
+        after_long_help = "Examples:\n  comity audit conflicts\n  comity audit conflicts -o json > evidence.json"
+    )]
+    Conflicts,
 }
 
 /// Which accesses are shown. All of the filters must match.
@@ -101,5 +110,7 @@ pub(crate) async fn run(command: AuditCommand, session: &mut Session<'_>) -> Res
         AuditCommand::Log(filter) => log::run(session, filter).await,
         AuditCommand::Verify { against, save } => verify::run(session, against.as_deref(), save.as_deref()).await,
         AuditCommand::Checkpoint { out } => checkpoint::run(session, out.as_deref()).await,
+        AuditCommand::Witnesses => witnesses::run(session).await,
+        AuditCommand::Conflicts => witnesses::conflicts(session).await,
     }
 }

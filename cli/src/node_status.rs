@@ -4,6 +4,7 @@ use clap::Subcommand;
 use comity_proto::v1;
 use serde::Serialize;
 
+use crate::connection::Node;
 use crate::failure::Failure;
 use crate::page::{Page, Style, table};
 use crate::refusal::Asked;
@@ -20,23 +21,122 @@ pub(crate) enum NodeCommand {
     /// The new key is in the key file before anything is wrapped with it, and the old one goes out of it at the end: back the
     /// file up afterwards. What is cut short goes on when the node starts.
     RotateStoreKey,
+    /// Go on after the access log was rolled back: declare what is lost, which opens another incarnation of it
+    ///
+    /// A node that is behind what other members cosigned of its access log serves nothing. If a newer copy of the store is anywhere, put
+    /// that back in place of this. If not, this asks that the loss be declared; an approver says yes. The leaf that opens the new
+    /// incarnation names what was lost and who declared it, for ever; the other members keep what they saw before.
+    ///
+    /// Where the whole data folder came from a backup, its consensus.db must not be used any more: Raft's vote and log are never
+    /// restored. Move it away and have the members vote on `comity member replace-keys --next-incarnation`.
+    #[command(
+        after_long_help = "Examples:\n  comity node status\n  comity node restore --declare-loss --reason \"the disk of 14 November failed; restored from the backup of the 13th\"\n  comity approve yes A-7K3M9QXT"
+    )]
+    Restore {
+        /// Say that what is missing is lost
+        #[arg(long, required = true)]
+        declare_loss: bool,
+        /// Why, for those who read the log later
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Do not ask for confirmation
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Serve although too few members have said how far they saw the access log
+    ///
+    /// Until enough have answered, nobody knows whether the log was rolled back. Whoever overrides that stands in the log with
+    /// the reason. A node that is known to be behind is not started by this.
+    #[command(
+        after_long_help = "Examples:\n  comity node start-unconfirmed --reason \"the line to both partners is cut until Monday\""
+    )]
+    StartUnconfirmed {
+        /// Why, for those who read the log later
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Do not ask for confirmation
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 pub(crate) async fn run(command: NodeCommand, session: &mut Session<'_>) -> Result<(), Failure> {
-    let node = session.node().await?;
-    if let NodeCommand::RotateStoreKey = command {
-        let asked = Asked::about("store key", "comity node status");
-        let rotated = node.node().rotate_store_key(v1::RotateStoreKeyRequest {}).await.map_err(|s| asked.refused(s))?;
-        let view = RotatedView { wrapped: rotated.into_inner().wrapped };
-        session.output.show(&view, |_| format!("exchanged; {} keys of records wrapped anew", view.wrapped))?;
-        session.output.note("back up the key file now: without it the store does not open");
-        return Ok(());
+    match command {
+        NodeCommand::Status => show(session).await,
+        NodeCommand::RotateStoreKey => rotate_store_key(session).await,
+        NodeCommand::Restore { declare_loss: _, reason, yes } => restore(session, reason, yes).await,
+        NodeCommand::StartUnconfirmed { reason, yes } => start_unconfirmed(session, reason, yes).await,
     }
+}
+
+async fn rotate_store_key(session: &mut Session<'_>) -> Result<(), Failure> {
+    let node = session.node().await?;
+    let asked = Asked::about("store key", "comity node status");
+    let rotated = node.node().rotate_store_key(v1::RotateStoreKeyRequest {}).await.map_err(|s| asked.refused(s))?;
+    let view = RotatedView { wrapped: rotated.into_inner().wrapped };
+    session.output.show(&view, |_| format!("exchanged; {} keys of records wrapped anew", view.wrapped))?;
+    session.output.note("back up the key file now: without it the store does not open");
+    Ok(())
+}
+
+async fn status_of(node: &Node) -> Result<v1::NodeStatus, Failure> {
     let asked = Asked::about("node", "comity context check");
-    let status =
-        node.node().get_node_status(v1::GetNodeStatusRequest {}).await.map_err(|s| asked.refused(s))?.into_inner();
-    let view = NodeView::from(status);
+    Ok(node.node().get_node_status(v1::GetNodeStatusRequest {}).await.map_err(|s| asked.refused(s))?.into_inner())
+}
+
+async fn restore(session: &mut Session<'_>, reason: String, yes: bool) -> Result<(), Failure> {
+    let node = session.node().await?;
+    let status = status_of(&node).await?;
+    let lost: Vec<String> = status.lost.iter().map(lost_range).collect();
+    if !lost.is_empty() {
+        let unheard: Vec<&str> = status.witnesses.iter().filter(|w| w.size < 0).map(|w| w.member.as_str()).collect();
+        if !unheard.is_empty() {
+            let unheard = unheard.join(", ");
+            session.output.note(&format!(
+                "{unheard} has not said how far it saw the log: what it saw beyond this is to be declared again"
+            ));
+        }
+        let what = format!("{} will be declared lost, for ever and in the open", lost.join("; "));
+        session.confirm(&what, "lost", yes)?;
+    }
+    let asked = Asked::about("access log", "comity node status");
+    let request = v1::DeclareLossRequest { reason };
+    let approval = node.node().declare_loss(request).await.map_err(|s| asked.refused(s))?.into_inner();
+    crate::approve::deferred(session, &node, approval, |_| false).await
+}
+
+async fn start_unconfirmed(session: &mut Session<'_>, reason: String, yes: bool) -> Result<(), Failure> {
+    let node = session.node().await?;
+    session.confirm("the node will serve although its access log may have been rolled back", "unconfirmed", yes)?;
+    let asked = Asked::about("access log", "comity node status");
+    node.node().start_unconfirmed(v1::StartUnconfirmedRequest { reason }).await.map_err(|s| asked.refused(s))?;
+    session.output.note("the node serves; that you said so, and why, is in its access log");
+    Ok(())
+}
+
+fn lost_range(lost: &v1::LostRange) -> String {
+    format!("leaves {} to {} of {}", lost.first, lost.end.saturating_sub(1), lost.origin)
+}
+
+async fn show(session: &mut Session<'_>) -> Result<(), Failure> {
+    let node = session.node().await?;
+    let view = NodeView::from(status_of(&node).await?);
     session.output.show(&view, |style| page(style, &view))?;
+    match view.standing.as_str() {
+        "waiting" => session.output.note(&format!(
+            "nothing is served yet: {} of {} members have said how far they saw the access log; comity node start-unconfirmed does not wait",
+            view.witnesses_heard, view.witnesses_asked
+        )),
+        "behind" => session.output.note(
+            "nothing is served: the access log was rolled back or rewritten. Put the newer store back, or: comity node restore --declare-loss",
+        ),
+        _ => {}
+    }
+    if view.witness_conflicts > 0 {
+        session.output.note(
+            "another member's access log was rewritten: an auditor sees the evidence with comity audit conflicts",
+        );
+    }
     if !view.access_log_healthy {
         session.output.note("the access log cannot be written: the node refuses every access until it can");
     }
@@ -70,6 +170,14 @@ fn page(style: &Style, view: &NodeView) -> String {
     }
     let healthy = if view.access_log_healthy { "healthy" } else { "CANNOT BE WRITTEN" };
     page.field("access log", format!("{healthy}, {} leaves", view.access_log_size));
+    if view.access_log_incarnation > 1 {
+        page.field("", format!("incarnation {}: it was restored", view.access_log_incarnation));
+    }
+    page.field("witnessed", view.witnessed_line());
+    page.fields(
+        "MISSING",
+        view.lost.iter().map(|lost| format!("leaves {} to {} of {}", lost.first, lost.last, lost.origin)),
+    );
     let mut text = page.finish();
     if !view.peers.is_empty() {
         let rows = view.peers.iter().map(|peer| {
@@ -107,10 +215,69 @@ struct NodeView {
     agreed_publications: u64,
     access_log_healthy: bool,
     access_log_size: u64,
+    access_log_incarnation: u64,
+    /// How many leaves the newest head has that enough members cosigned.
+    access_log_witnessed: u64,
+    checkpoint_interval_seconds: u32,
+    /// `serving`, `waiting` or `behind`.
+    standing: String,
+    witnesses_heard: u32,
+    witnesses_asked: u32,
+    witnesses_needed: u32,
+    witnesses: Vec<WitnessView>,
+    /// What others saw of the access log and is not here.
+    lost: Vec<LostView>,
+    /// How many heads of others' access logs contradict what this node had cosigned.
+    witness_conflicts: u64,
     peers: Vec<PeerView>,
     uptime_seconds: i64,
     /// It receives, and holds no list.
     recipient: bool,
+}
+
+/// How far a member has cosigned the node's access log.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct WitnessView {
+    pub(crate) member: String,
+    pub(crate) size: Option<u64>,
+    pub(crate) cosigned_seconds: i64,
+    pub(crate) problem: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct LostView {
+    origin: String,
+    first: u64,
+    last: u64,
+}
+
+impl From<v1::WitnessStatus> for WitnessView {
+    fn from(witness: v1::WitnessStatus) -> Self {
+        Self {
+            member: witness.member,
+            size: u64::try_from(witness.size).ok(),
+            cosigned_seconds: witness.cosigned_seconds,
+            problem: witness.problem,
+        }
+    }
+}
+
+impl NodeView {
+    /// How far others have cosigned the access log, in one line.
+    fn witnessed_line(&self) -> String {
+        if self.witnesses.is_empty() {
+            return "nobody else votes: nobody cosigns it".to_owned();
+        }
+        let behind = self.access_log_size.saturating_sub(self.access_log_witnessed);
+        let (needed, of) = (self.witnesses_needed, self.witnesses.len());
+        let laggards: Vec<&str> =
+            self.witnesses.iter().filter(|w| !w.problem.is_empty()).map(|w| w.member.as_str()).collect();
+        let laggards = if laggards.is_empty() { String::new() } else { format!("; not by {}", laggards.join(", ")) };
+        format!(
+            "{} leaves by {needed} of {of} members, {behind} since; every {} s{laggards}",
+            self.access_log_witnessed, self.checkpoint_interval_seconds
+        )
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -148,6 +315,20 @@ impl From<v1::NodeStatus> for NodeView {
         });
         Self {
             peers: peers.collect(),
+            access_log_incarnation: status.access_log_incarnation,
+            access_log_witnessed: status.access_log_witnessed,
+            checkpoint_interval_seconds: status.checkpoint_interval_seconds,
+            standing: status.standing,
+            witnesses_heard: status.witnesses_heard,
+            witnesses_asked: status.witnesses_asked,
+            witnesses_needed: status.witnesses_needed,
+            witnesses: status.witnesses.into_iter().map(WitnessView::from).collect(),
+            lost: status
+                .lost
+                .into_iter()
+                .map(|lost| LostView { origin: lost.origin, first: lost.first, last: lost.end.saturating_sub(1) })
+                .collect(),
+            witness_conflicts: status.witness_conflicts,
             version: status.version,
             member: status.member,
             federation: status.federation,

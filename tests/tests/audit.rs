@@ -112,9 +112,22 @@ async fn an_edit_a_removal_and_a_rewrite_are_found() {
     .unwrap();
     field.refused(Exit::VerificationFailed, "FR", Role::Auditor, &["audit", "verify"], &["REMOVAL"]).await;
 
-    // A rewrite: the removed leaf comes back as another, every hash is computed anew, old checkpoints are dropped, and the node
-    // itself signs the result. Only who holds an older checkpoint can tell, and does.
+    // A rewrite: the removed leaf comes back as another, every hash is computed anew, old checkpoints are dropped, the other members
+    // were brought to forget what they cosigned, and the node itself signs the result. Only who holds an older checkpoint can tell, and
+    // does.
     let (salt, record, hash) = removed.unwrap();
+    for seat in [1, 2] {
+        field.federation.stop(seat, Duration::from_secs(20)).await;
+        let path = field.federation.seats[seat].folder.join("data").join("national.db");
+        let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(path)).await.unwrap();
+        sqlx::query("DELETE FROM witnessed_log WHERE member = 'FR'").execute(&pool).await.unwrap();
+        pool.close().await;
+    }
+    // Started at one time with FR: each waits for the others.
+    field.federation.stop(FR, Duration::from_secs(20)).await;
+    for seat in [1, 2] {
+        field.federation.spawn(seat).unwrap();
+    }
     tamper(&mut field, async |pool| {
         let forged = String::from_utf8(record).unwrap().replace("desk-1", "desk-8").into_bytes();
         sqlx::query("INSERT INTO access_leaf (n, salt, record, annex, hash, at, action, outcome) VALUES ($1, $2, $3, X'', $4, 0, 'x', 'allowed')")

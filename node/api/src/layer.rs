@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use comity_app::Node;
+use comity_app::{Node, Standing};
 use comity_core::access::{AccessRecord, Outcome};
 use comity_core::{MemberId, Role, Timestamp};
 use comity_identity::SharedTrust;
@@ -177,6 +177,11 @@ impl Shared {
         }
         if !rpc.roles.contains(&info.peer.role()) {
             return Err(status::role_not_allowed(rpc.name, info.peer.role(), rpc.roles));
+        }
+        // INVARIANT: nothing is served or signed before others have said how far they saw the access log.
+        let standing = self.node.standing();
+        if standing != Standing::Serving && !rpc.while_held {
+            return Err(status::held(&standing, self.listener));
         }
         if rpc.needs_list {
             self.node.ensure_holds_list().map_err(status::of)?;

@@ -1,5 +1,5 @@
 //! The edge: gRPC over TLS. Conversion, the access layer (identity, role, limits, access record), the only error-to-Status map,
-//! and the calls that this node makes to its peers' exchange and checkpoint services.
+//! and the calls that this node makes to its peers' exchange, checkpoint and witness services.
 //!
 //! Stands on app and identity; sees proto. Holds no rule of the domain: what is allowed is decided in core and policy.
 
@@ -15,6 +15,7 @@ mod serve;
 mod services;
 pub mod status;
 pub mod table;
+mod witnessing;
 
 pub use caller::{AccessScope, Caller};
 pub use connection::{ConnectionInfo, ConnectionSummary, Lifetime, LiveConnections, ServedConnection};
@@ -24,3 +25,4 @@ pub use layer::{Access, AccessLayer};
 pub use reading::{AGE_HEADER, READ_HEADER};
 pub use roster::follow_roster;
 pub use serve::{Front, ListenerLimits};
+pub use witnessing::{confirm_log, witness_forever};

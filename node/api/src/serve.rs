@@ -67,7 +67,10 @@ impl Front {
         let peer = v1::peer_service_server::PeerServiceServer::new(services::Peers::new(Arc::clone(&self.node)));
         let checkpoint = services::Checkpoints::new(Arc::clone(&self.node));
         let checkpoint = v1::checkpoint_service_server::CheckpointServiceServer::new(checkpoint);
+        let witness = services::Witnesses::new(Arc::clone(&self.node));
+        let witness = v1::witness_service_server::WitnessServiceServer::new(witness);
         let routes = consensus
+            .add_service(witness)
             .add_service(peer.max_decoding_message_size(MESSAGE_MAX_BYTES))
             .add_service(checkpoint.max_decoding_message_size(MESSAGE_MAX_BYTES));
         self.serve(listener, limits, Listener::Peer, Expectation::peers(), routes)

@@ -14,6 +14,7 @@ mod policies;
 mod recalls;
 mod records;
 mod releases;
+mod witnesses;
 
 pub(crate) use approvals::Approvals;
 pub(crate) use audits::Audits;
@@ -27,6 +28,7 @@ pub(crate) use policies::Policies;
 pub(crate) use recalls::Recalls;
 pub(crate) use records::Records;
 pub(crate) use releases::Releases;
+pub(crate) use witnesses::Witnesses;
 
 /// Declares a service that holds the node.
 macro_rules! service {

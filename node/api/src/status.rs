@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use comity_app::AppError;
+use comity_app::{AppError, Standing};
 use comity_core::{Role, Violations};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -61,6 +61,30 @@ pub(crate) fn access_log_unavailable() -> Status {
         "ACCESS_LOG_UNAVAILABLE",
         "the access log cannot be written, so nothing is answered: an administrator looks at the node's disk and log",
     )
+}
+
+/// The node serves nothing yet, or any more. A partner learns that much and no more.
+pub(crate) fn held(standing: &Standing, listener: Listener) -> Status {
+    if listener == Listener::Peer {
+        return status(Code::Unavailable, "NODE_NOT_READY", "the node does not serve yet: try again later");
+    }
+    match standing {
+        Standing::Behind { .. } => status(
+            Code::Unavailable,
+            "ACCESS_LOG_BEHIND",
+            "the access log was rolled back or rewritten: other members cosigned leaves that are not here, so nothing is served; \
+             an administrator puts the newer store back, or declares the loss with `comity node restore --declare-loss`",
+        ),
+        Standing::Waiting { heard, needed } => status(
+            Code::Unavailable,
+            "ACCESS_LOG_UNCONFIRMED",
+            format!(
+                "{heard} of {needed} other members have said how far they saw this node's access log: nothing is served before; \
+                 see `comity node status`"
+            ),
+        ),
+        Standing::Serving => too_busy(),
+    }
 }
 
 pub(crate) fn unlisted(listener: Listener, path: &str) -> Status {

@@ -53,6 +53,8 @@ pub struct Rpc {
     pub by_the_needed: bool,
     /// Whether members that are suspended or expelled may call it: the one door that they keep, to give back what is recalled.
     pub by_the_left_out: bool,
+    /// Whether it is served, too, while it is not known whether this node's access log is whole.
+    pub while_held: bool,
     /// The longest that a call may take until it is answered, or until a stream begins, in milliseconds.
     pub deadline_ms: u64,
 }
@@ -88,6 +90,7 @@ const fn person(name: &'static str, roles: &'static [Role]) -> Rpc {
         needs_list: false,
         by_the_needed: false,
         by_the_left_out: false,
+        while_held: false,
         deadline_ms: 30_000,
     }
 }
@@ -115,6 +118,7 @@ const fn node(name: &'static str, recording: Recording, deadline_ms: u64) -> Rpc
         needs_list: false,
         by_the_needed: false,
         by_the_left_out: false,
+        while_held: false,
         deadline_ms,
     }
 }
@@ -129,6 +133,11 @@ const fn raft(name: &'static str, deadline_ms: u64) -> Rpc {
 
 const fn door(name: &'static str) -> Rpc {
     Rpc { by_the_left_out: true, ..node(name, Recording::EachCall, 10_000) }
+}
+
+/// Served before the node knows whether its access log is whole: what finds that out, and mends it.
+const fn held(rpc: Rpc) -> Rpc {
+    Rpc { while_held: true, ..rpc }
 }
 
 /// Every RPC that a node serves.
@@ -149,9 +158,9 @@ pub const RPCS: &[Rpc] = &[
     person("RecallService/ListRecalls", READERS),
     person("RecallService/HoldCopy", OPERATORS),
     person("RecallService/AnswerCannotComply", OPERATORS),
-    person("ApprovalService/ListApprovals", ASKERS),
-    person("ApprovalService/GetApproval", ASKERS),
-    person("ApprovalService/DecideApproval", APPROVERS),
+    held(person("ApprovalService/ListApprovals", ASKERS)),
+    held(person("ApprovalService/GetApproval", ASKERS)),
+    held(person("ApprovalService/DecideApproval", APPROVERS)),
     person("ApprovalService/SignApproval", SIGNERS),
     reader("BallotService/ListBallots", READERS),
     reader("BallotService/GetBallot", READERS),
@@ -189,12 +198,17 @@ pub const RPCS: &[Rpc] = &[
     person("AuditService/ListAccessRecords", AUDITORS),
     person("AuditService/ReadAccessLeaves", AUDITORS),
     person("AuditService/GetAccessCheckpoint", AUDITORS),
-    person("NodeService/GetNodeStatus", EVERYBODY),
+    person("AuditService/ListWitnessConflicts", AUDITORS),
+    held(person("NodeService/GetNodeStatus", EVERYBODY)),
+    held(person("NodeService/DeclareLoss", ADMINS)),
+    held(person("NodeService/StartUnconfirmed", ADMINS)),
     person("NodeService/RotateStoreKey", ADMINS),
     node("PeerService/Exchange", Recording::EachCall, 10_000),
     door("PeerService/FetchRecalls"),
     door("PeerService/AnswerRecall"),
     list("CheckpointService/Cosign", 10_000),
+    list("WitnessService/AddCheckpoint", 10_000),
+    held(Rpc { by_the_left_out: true, ..list("WitnessService/GetWitnessed", 10_000) }),
     raft("ConsensusService/AppendEntries", 10_000),
     raft("ConsensusService/Vote", 10_000),
     raft("ConsensusService/PreVote", 10_000),
@@ -252,10 +266,10 @@ mod tests {
         let expected = RPCS.iter().map(|rpc| {
             let roles: Vec<&str> = rpc.roles.iter().map(|role| role.as_str()).collect();
             vec![
-                match (rpc.by_the_needed, rpc.by_the_left_out) {
-                    (true, _) => format!("{} ‡", rpc.name),
-                    (_, true) => format!("{} §", rpc.name),
-                    _ => rpc.name.to_owned(),
+                {
+                    let marks = [(rpc.by_the_needed, "‡"), (rpc.by_the_left_out, "§"), (rpc.while_held, "¶")];
+                    let marks = marks.into_iter().filter_map(|(is_so, mark)| is_so.then_some(format!(" {mark}")));
+                    format!("{}{}", rpc.name, marks.collect::<String>())
                 },
                 rpc.listener.as_str().to_owned(),
                 if rpc.roles == EVERYBODY { "all five".to_owned() } else { roles.join(", ") },

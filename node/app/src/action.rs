@@ -1,5 +1,6 @@
 //! What waits for another person: enough to carry it out later, and to carry it out twice without doing it twice.
 
+use comity_core::access::LostRange;
 use comity_core::canonical::Hex32;
 use comity_core::document::{Grant, Recall};
 use comity_core::edtf::PartialDate;
@@ -189,6 +190,13 @@ pub enum Action {
         /// Cedar.
         text: String,
     },
+    /// Declare what the access log lost, and open another incarnation of it.
+    DeclareLoss {
+        /// What is lost, as it was looked at.
+        lost: Vec<LostRange>,
+        /// Why, for those who read the log later.
+        reason: String,
+    },
     /// Put clearances of this member's people into force.
     People {
         /// The document, JSON.
@@ -225,6 +233,7 @@ impl Action {
             Self::Policy { .. } | Self::People { .. } => ApprovalKind::Policy,
             Self::Grant { .. } => ApprovalKind::Grant,
             Self::Recall { .. } | Self::HoldCopy { .. } | Self::CannotComply { .. } => ApprovalKind::Recall,
+            Self::DeclareLoss { .. } => ApprovalKind::Restore,
         }
     }
 
@@ -257,6 +266,7 @@ impl Action {
             Self::Keys { .. } => "keys".to_owned(),
             Self::Policy { party, .. } => format!("policy/{party}"),
             Self::People { .. } => "people".to_owned(),
+            Self::DeclareLoss { .. } => "access-log".to_owned(),
         }
     }
 
@@ -308,6 +318,7 @@ impl Action {
                 | Self::Recall { .. }
                 | Self::HoldCopy { .. }
                 | Self::CannotComply { .. }
+                | Self::DeclareLoss { .. }
         )
     }
 }

@@ -152,7 +152,7 @@ impl Node {
             Role::Operator | Role::Approver => {}
             // A policy officer reads no bodies, so only policies of what waits: the others' summaries name subjects.
             Role::Policy => return Ok(matches!(action, Action::Policy { .. } | Action::People { .. })),
-            Role::Admin => return Ok(matches!(action, Action::Keys { .. })),
+            Role::Admin => return Ok(matches!(action, Action::Keys { .. } | Action::DeclareLoss { .. })),
             Role::Auditor | Role::Node => return Ok(false),
         }
         for record in action.records() {
@@ -276,6 +276,9 @@ impl Node {
                 return self.hold_copy(*record, because.clone(), author, approver).await;
             }
             Action::CannotComply { recall, because } => return self.cannot_comply(*recall, because.clone()).await,
+            Action::DeclareLoss { lost, reason } => {
+                return self.declare_loss(author, approver, lost.clone(), reason.clone()).await;
+            }
             _ => {}
         }
         let missing = || InternalError::Corrupt { what: "approval", problem: "it comes to no command".into() };
@@ -323,7 +326,8 @@ impl Node {
             | Action::Grant { .. }
             | Action::Recall { .. }
             | Action::HoldCopy { .. }
-            | Action::CannotComply { .. } => String::new(),
+            | Action::CannotComply { .. }
+            | Action::DeclareLoss { .. } => String::new(),
         }
     }
 

@@ -76,6 +76,11 @@ impl Node {
         Ok(verification.faults.iter().map(ToString::to_string).collect())
     }
 
+    /// One round of cosigning at a time.
+    pub async fn offering_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.offering.lock().await
+    }
+
     /// Signs a checkpoint of the log as it is now.
     ///
     /// # Errors

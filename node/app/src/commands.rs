@@ -55,7 +55,8 @@ impl Node {
             | Action::Grant { .. }
             | Action::Recall { .. }
             | Action::HoldCopy { .. }
-            | Action::CannotComply { .. } => return Ok(None),
+            | Action::CannotComply { .. }
+            | Action::DeclareLoss { .. } => return Ok(None),
             Action::Table { proposal, version, amends, command_id, salt } => {
                 let row = self.store.records().get(proposal).await.map_err(InternalError::Store)?;
                 let row = row.ok_or(AppError::NotFound("record"))?;

@@ -14,7 +14,7 @@ use comity_core::genesis::{Genesis, RosterMember};
 use comity_core::marking::equivalence::Equivalences;
 use comity_core::release::{Party, PartyStatus};
 use comity_core::roster::{MemberStatus, Roster};
-use comity_core::{MemberId, SpiffeId, Timestamp};
+use comity_core::{MemberId, SpiffeId, Timestamp, TrustDomain};
 use comity_policy::Policies;
 use comity_store::NationalStore;
 use comity_store::access_log::AccessLog;
@@ -22,14 +22,12 @@ use comity_store::outbox::Lag;
 use ed25519_dalek::SigningKey;
 use tokio::sync::{Semaphore, watch};
 
+use crate::confirmation::{Standing, Witnesses};
 use crate::cursor::{Cursors, Tokens};
 use crate::error::{AppError, InternalError};
 use crate::fresh;
 use crate::release::{Refusals, Ticks, Turn};
 use crate::watch::Watchers;
-
-/// The incarnation of an access log that was never restored.
-pub(crate) const FIRST_INCARNATION: u64 = 1;
 
 /// How many streams of one partner may be open at one time: the one that it works with, and those of lines that were cut.
 const STREAMS_MAX: usize = 4;
@@ -93,6 +91,8 @@ pub struct NodeParts {
     pub receipt_timeout: Duration,
     /// Pages that are not full leave at multiples of this.
     pub answer_tick: Duration,
+    /// Between signed heads of the access log, while it grows.
+    pub checkpoint_interval: Duration,
     /// Where the officers' copies of them are.
     pub policy_dir: PathBuf,
     /// The member's keys.
@@ -115,6 +115,7 @@ pub struct Node {
     pub(crate) equivalences: Equivalences,
     pub(crate) backup_days: u32,
     receipt_timeout: Duration,
+    checkpoint_interval: Duration,
     pub(crate) ticks: Ticks,
     pub(crate) cursors: Cursors,
     pub(crate) tokens: Tokens,
@@ -130,6 +131,15 @@ pub struct Node {
     peers: Mutex<BTreeMap<MemberId, PeerHealth>>,
     started: Timestamp,
     stopping: watch::Sender<bool>,
+    pub(crate) standing: watch::Sender<Standing>,
+    /// What other members said of this node's access log: the roster bounds it.
+    pub(crate) witnesses: Mutex<Witnesses>,
+    /// Held while it is decided how this node stands.
+    pub(crate) deciding: tokio::sync::Mutex<()>,
+    /// Held while another member's log is cosigned.
+    pub(crate) cosigning: tokio::sync::Mutex<()>,
+    /// Held while this node's own head is offered to the others.
+    pub(crate) offering: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Node {
@@ -153,11 +163,17 @@ impl Node {
             peers: Mutex::default(),
             started: fresh::now(),
             stopping: watch::Sender::new(false),
+            standing: watch::Sender::new(Standing::Waiting { heard: 0, needed: 0 }),
+            witnesses: Mutex::default(),
+            deciding: tokio::sync::Mutex::default(),
+            cosigning: tokio::sync::Mutex::default(),
+            offering: tokio::sync::Mutex::default(),
             policies: ArcSwap::from_pointee(parts.policies),
             people: ArcSwap::from_pointee(parts.people),
             equivalences: parts.equivalences,
             backup_days: parts.backup_days,
             receipt_timeout: parts.receipt_timeout,
+            checkpoint_interval: parts.checkpoint_interval,
             ticks: Ticks::new(parts.answer_tick),
             own: parts.own,
             genesis: parts.genesis,
@@ -174,6 +190,11 @@ impl Node {
     /// Whose node this is.
     pub fn member(&self) -> MemberId {
         self.own.member
+    }
+
+    /// The name under which its people and its node are known.
+    pub(crate) fn trust_domain(&self) -> &TrustDomain {
+        &self.own.trust_domain
     }
 
     /// This member's row: the roster's, or where it is not admitted yet that of its own files.
@@ -239,6 +260,16 @@ impl Node {
         self.receipt_timeout
     }
 
+    /// Between signed heads of the access log, while it grows.
+    pub fn checkpoint_interval(&self) -> Duration {
+        self.checkpoint_interval
+    }
+
+    /// Which incarnation the access log is.
+    pub fn access_log_incarnation(&self) -> u64 {
+        self.access_log.incarnation().number
+    }
+
     /// When this node began to serve.
     pub fn started(&self) -> Timestamp {
         self.started
@@ -295,7 +326,7 @@ impl Node {
 
     /// The origin of this node's access log.
     pub fn access_log_origin(&self) -> String {
-        log_origin(&self.own.trust_domain, FIRST_INCARNATION)
+        log_origin(&self.own.trust_domain, self.access_log.incarnation().number)
     }
 
     /// A member or recipient as the release decision sees it.

@@ -174,6 +174,15 @@ pub enum StartError {
     /// What is decided anew at the start could not be.
     #[error(transparent)]
     Anew(AppError),
+    /// It cannot be told whether the access log is whole.
+    #[error(transparent)]
+    Unconfirmed(AppError),
+    /// Others saw more of the access log than there is.
+    #[error(
+        "the access log was rolled back or rewritten: other members cosigned leaves that are not here. Start the node again: it says \
+         what is missing, and serves nothing until the newer store is back or the loss is declared"
+    )]
+    Behind,
     /// The first access record cannot be written.
     #[error(transparent)]
     AccessLog(#[from] InternalError),

@@ -85,6 +85,7 @@ pub async fn open(config: &Config) -> Result<Opened, StartError> {
         equivalences: materials.equivalences.clone(),
         backup_days: config.store.backup_days,
         receipt_timeout: Duration::from_millis(config.exchange.receipt_timeout_ms),
+        checkpoint_interval: Duration::from_secs(config.access_log.checkpoint_interval_s),
         answer_tick: Duration::from_millis(config.exchange.answer_tick_ms),
         policy_dir: config.policy_dir.clone(),
         keys,

@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use comity_api::{Front, ListenerLimits, LiveConnections, cosign_forever, follow_recalls, follow_roster, keep_in_step};
-use comity_app::Node;
+use comity_api::{
+    Front, ListenerLimits, LiveConnections, confirm_log, cosign_forever, follow_recalls, follow_roster, keep_in_step,
+    witness_forever,
+};
+use comity_app::{Node, Standing};
 use comity_identity::AcceptorLimits;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -38,9 +41,6 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         Some(health) => Some(bind("health.listen", &health.listen).await?),
         None => None,
     };
-    node.record_start().await?;
-    node.apply_equivalences().await.map_err(StartError::Anew)?;
-
     let shutdown = CancellationToken::new();
     let front = Front {
         node: Arc::clone(&node),
@@ -60,14 +60,37 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         let ended = shutdown.clone().cancelled_owned();
         tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(port), ended));
     }
+    let mut stop = std::pin::pin!(stop);
+    // INVARIANT: nothing is signed, and nothing but this is served, before others have said how far they saw the access log.
+    tokio::select! {
+        confirmed = confirm_log(&node) => confirmed.map_err(StartError::Unconfirmed)?,
+        () = &mut stop => {
+            tracing::info!("stopping before the access log was confirmed");
+            shutdown.cancel();
+            store.close().await;
+            return Ok(());
+        }
+        () = node.store_lost() => {
+            tracing::error!("another node has taken the national store: stopping");
+            shutdown.cancel();
+            return Ok(());
+        }
+    }
+    node.record_start().await?;
+    node.apply_equivalences().await.map_err(StartError::Anew)?;
     consensus.start().await?;
     let mut tasks = background(&config, &node, &shutdown);
     tasks.spawn(follow_roster(Arc::clone(&node), front.trust.clone(), front.live.clone(), shutdown.clone()));
     tasks.spawn(report_health(Arc::clone(&node), reporter, shutdown.clone()));
     tracing::info!(member = %node.member(), peer = %config.peer.listen, operator = %config.operator.listen, "serving");
 
+    let mut behind = false;
     tokio::select! {
-        () = stop => tracing::info!("stopping"),
+        () = &mut stop => tracing::info!("stopping"),
+        () = fell_behind(&node) => {
+            behind = true;
+            tracing::error!("a member cosigned leaves of the access log that are not here: nothing is served any more");
+        }
         // INVARIANT: one node to a store: what another took over is not served from here any more.
         () = node.store_lost() => tracing::error!("another node has taken the national store: stopping"),
     }
@@ -80,7 +103,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         let _ = peers.await;
         let _ = people.await;
         while tasks.join_next().await.is_some() {}
-        if let Err(error) = node.access_checkpoint().await {
+        // INVARIANT: a log that others saw more of is signed no more.
+        if !behind && let Err(error) = node.access_checkpoint().await {
             tracing::warn!(%error, "no closing checkpoint of the access log");
         }
         store.close().await;
@@ -92,7 +116,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         );
     }
     tracing::info!("stopped");
-    Ok(())
+    if behind { Err(StartError::Behind) } else { Ok(()) }
 }
 
 /// What the node does by itself.
@@ -110,8 +134,7 @@ fn background(config: &Config, node: &Arc<Node>, shutdown: &CancellationToken) -
         let attest_every = Duration::from_secs(config.list.attest_interval_s);
         tasks.spawn(attest_forever(Arc::clone(node), attest_every, shutdown.clone()));
     }
-    let checkpoint_every = Duration::from_secs(config.access_log.checkpoint_interval_s);
-    tasks.spawn(checkpoint_forever(Arc::clone(node), checkpoint_every, shutdown.clone()));
+    tasks.spawn(witness_forever(Arc::clone(node), node.checkpoint_interval(), shutdown.clone()));
     tasks
 }
 
@@ -159,23 +182,18 @@ async fn attest_forever(node: Arc<Node>, every: Duration, shutdown: Cancellation
     }
 }
 
-async fn checkpoint_forever(node: Arc<Node>, every: Duration, shutdown: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = shutdown.cancelled() => return,
-        }
-        if let Err(error) = node.access_checkpoint().await {
-            tracing::error!(%error, "no checkpoint of the access log");
-        }
-    }
+/// Returns once a member is known to have seen more of the access log than there is.
+async fn fell_behind(node: &Node) {
+    let mut standing = node.watch_standing();
+    // The node outlives this: its end is not waited for.
+    let _ = standing.wait_for(|standing| matches!(standing, Standing::Behind { .. })).await;
 }
 
 /// Serving: the access log can be written and a leader is known, where there is one to be known.
 async fn report_health(node: Arc<Node>, reporter: HealthReporter, shutdown: CancellationToken) {
     loop {
         let orders = node.consensus().observes() || node.list_view().leader.is_some();
-        let serving = node.can_record() && orders;
+        let serving = node.standing() == Standing::Serving && node.can_record() && orders;
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         reporter.set_service_status("", status).await;
         tokio::select! {

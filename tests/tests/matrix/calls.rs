@@ -1,6 +1,8 @@
 //! What each method is asked: real ids, real documents, real signatures, so that an outcome says something.
 
+use comity_core::access::log_origin;
 use comity_core::canonical::{self, Hex32};
+use comity_core::checkpoint::{Checkpoint, SignedCheckpoint};
 use comity_core::list::{AttestTime, Command, CommandId, Ground, ListState, Motion, RevokeKeys, RotateKeys};
 use comity_core::recall::{Answer, AnswerStatement, sign_answer};
 use comity_core::roster::node_id;
@@ -267,6 +269,21 @@ impl Caller<'_> {
             .encode_to_vec(),
             "AuditService/ReadAccessLeaves" => v1::ReadAccessLeavesRequest { first: 0, limit: 1 }.encode_to_vec(),
             "AuditService/GetAccessCheckpoint" => v1::GetAccessCheckpointRequest {}.encode_to_vec(),
+            "AuditService/ListWitnessConflicts" => v1::ListWitnessConflictsRequest {}.encode_to_vec(),
+            "NodeService/DeclareLoss" => v1::DeclareLossRequest { reason: "the disk broke".into() }.encode_to_vec(),
+            "NodeService/StartUnconfirmed" => {
+                v1::StartUnconfirmedRequest { reason: "the line is cut".into() }.encode_to_vec()
+            }
+            "WitnessService/AddCheckpoint" => {
+                // The head of an empty log, behind whatever was cosigned already.
+                let domain = format!("{}.comity.example", self.member.as_str().to_lowercase());
+                let origin = log_origin(&domain.parse().unwrap(), 1);
+                let root = comity_core::merkle::root_of([]);
+                let mut note = SignedCheckpoint::unsigned(Checkpoint { origin, size: 0, root });
+                note.sign(&self.key("node"));
+                v1::AddCheckpointRequest { federation, note: note.to_bytes(), ..Default::default() }.encode_to_vec()
+            }
+            "WitnessService/GetWitnessed" => v1::GetWitnessedRequest { federation }.encode_to_vec(),
             "NodeService/GetNodeStatus" => v1::GetNodeStatusRequest {}.encode_to_vec(),
             "NodeService/RotateStoreKey" => v1::RotateStoreKeyRequest {}.encode_to_vec(),
             "PeerService/Exchange" => {

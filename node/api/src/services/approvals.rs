@@ -1,15 +1,17 @@
 //! `ApprovalService`.
 
-use comity_app::Decided;
+use comity_app::{Decided, Standing};
 use comity_core::Timestamp;
 use comity_core::access::Touched;
 use comity_proto::v1;
+use comity_store::approvals::ApprovalKind;
 use tonic::{Request, Response, Status};
 
 use crate::caller::context;
 use crate::convert;
 use crate::services::service;
 use crate::status;
+use crate::table::Listener;
 
 service!(Approvals);
 
@@ -65,6 +67,14 @@ impl v1::approval_service_server::ApprovalService for Approvals {
         } else {
             Decided::No(request.reason)
         };
+        // A node that is held restores its access log and does nothing else.
+        let standing = self.node.standing();
+        if standing != Standing::Serving {
+            let waiting = self.node.approval(&caller.peer.id, &id).await.map_err(status::of)?;
+            if waiting.approval.kind != ApprovalKind::Restore {
+                return Err(status::held(&standing, Listener::Operator));
+            }
+        }
         let done = self.node.decide(&caller.peer.id, &id, decided).await.map_err(status::of)?;
         scope.touch(Touched::resource(&done.approval.resource));
         Ok(Response::new(convert::approval(done, true, now())))

@@ -9,10 +9,12 @@ use tonic::{Request, Response, Status};
 use crate::caller::context;
 use crate::convert::{self, parse_optional};
 use crate::services::service;
-use crate::status;
+use crate::{status, witnessing};
 
 service!(Audits);
 
+/// The most contradictions of one answer.
+const CONFLICTS_MAX: usize = 1_000;
 /// The most leaves of one answer.
 const LEAVES_MAX: usize = 1_000;
 
@@ -69,13 +71,30 @@ impl v1::audit_service_server::AuditService for Audits {
         Ok(Response::new(v1::ReadAccessLeavesResponse { leaves }))
     }
 
+    async fn list_witness_conflicts(
+        &self,
+        request: Request<v1::ListWitnessConflictsRequest>,
+    ) -> Result<Response<v1::ListWitnessConflictsResponse>, Status> {
+        let (_, scope) = context(&request)?;
+        scope.touch(Touched::resource("witness-conflicts"));
+        let found = self.node.witness_conflicts(CONFLICTS_MAX).await.map_err(status::of)?;
+        let conflicts = found.into_iter().map(|conflict| v1::WitnessConflict {
+            member: conflict.member.to_string(),
+            why: conflict.why,
+            known: conflict.known.to_bytes(),
+            offered: conflict.offered.to_bytes(),
+            time: convert::time(conflict.at),
+        });
+        Ok(Response::new(v1::ListWitnessConflictsResponse { conflicts: conflicts.collect() }))
+    }
+
     async fn get_access_checkpoint(
         &self,
         request: Request<v1::GetAccessCheckpointRequest>,
     ) -> Result<Response<v1::AccessCheckpoint>, Status> {
         let (_, scope) = context(&request)?;
         scope.touch(Touched::resource("access-log"));
-        let note = self.node.access_checkpoint().await.map_err(status::of)?;
+        let note = witnessing::offer_head(&self.node).await.map_err(status::of)?;
         let faults = self.node.access_log_faults().await.map_err(status::of)?;
         Ok(Response::new(v1::AccessCheckpoint { note: note.to_bytes(), faults }))
     }

@@ -32,6 +32,11 @@ impl Keyring {
         self.0.contains_key(&KeyId::of(&key.0))
     }
 
+    /// Every key that a member ever had, of whatever purpose.
+    pub fn of(&self, member: MemberId) -> impl Iterator<Item = &PublicKey> {
+        self.0.values().filter(move |known| known.member == member).map(|known| &known.key)
+    }
+
     pub(crate) fn add(&mut self, member: MemberId, key: PublicKey) {
         self.0.entry(KeyId::of(&key.0)).or_insert(KeyUse { member, key });
     }

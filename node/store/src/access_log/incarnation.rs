@@ -51,6 +51,19 @@ impl AccessLog {
         let Some(n) = self.incarnation().opened_by else { return Ok(None) };
         Ok(self.leaves(n, 1).await?.into_iter().find(|leaf| leaf.n == n))
     }
+
+    /// The leaves that opened incarnations, in order.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn openings(&self) -> Result<Vec<StoredLeaf>, AccessLogError> {
+        let connection = &mut self.inner.database.read().await?;
+        let mut openings = Vec::new();
+        for (_, n) in all(connection).await? {
+            openings.extend(query::page(connection, n, 1).await?.into_iter().filter(|leaf| leaf.n == n));
+        }
+        Ok(openings)
+    }
 }
 
 /// The latest incarnation, held against the leaf that opened it.

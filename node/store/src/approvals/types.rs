@@ -40,11 +40,13 @@ pub enum ApprovalKind {
     Grant,
     /// Asking for a record back, and how this member answers when it is asked.
     Recall,
+    /// Declaring what the access log lost.
+    Restore,
 }
 
 impl ApprovalKind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Share,
         Self::Table,
         Self::Vote,
@@ -60,6 +62,7 @@ impl ApprovalKind {
         Self::Keys,
         Self::Grant,
         Self::Recall,
+        Self::Restore,
     ];
 
     /// As it is stored and shown.
@@ -80,6 +83,7 @@ impl ApprovalKind {
             Self::Keys => "keys",
             Self::Grant => "grant",
             Self::Recall => "recall",
+            Self::Restore => "restore",
         }
     }
 }
@@ -122,8 +126,8 @@ pub struct InvalidApprovalWord {
     expected: &'static str,
 }
 
-const KINDS: &str =
-    "share, table, vote, policy, withdraw, motion, hold, extend_hold, lift_hold, object, measure, review, keys";
+const KINDS: &str = "share, table, vote, policy, withdraw, motion, hold, extend_hold, lift_hold, object, measure, review, keys, \
+                     grant, recall, restore";
 
 impl FromStr for ApprovalKind {
     type Err = InvalidApprovalWord;
