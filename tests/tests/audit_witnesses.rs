@@ -1,6 +1,6 @@
 //! What other members see of an access log: they cosign what continues, keep what does not, and a node that is behind what they saw
 //! serves nothing until the newer store is back or the loss is declared.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
