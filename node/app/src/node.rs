@@ -26,7 +26,7 @@ use crate::cursor::{Cursors, Tokens};
 use crate::error::{AppError, InternalError};
 use crate::fresh;
 use crate::release::{Refusals, Ticks, Turn};
-use crate::watch::Watchers;
+use crate::watchers::Watchers;
 
 /// The incarnation of an access log that was never restored.
 pub(crate) const FIRST_INCARNATION: u64 = 1;

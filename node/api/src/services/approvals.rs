@@ -66,7 +66,8 @@ impl v1::approval_service_server::ApprovalService for Approvals {
             Decided::No(request.reason)
         };
         let done = self.node.decide(&caller.peer.id, &id, decided).await.map_err(status::of)?;
-        scope.touch(Touched::resource(&done.approval.resource));
+        // How it was decided, too: a policy that was refused changes nothing.
+        scope.touch(Touched::resource(&done.approval.resource).by(done.approval.state.as_str()));
         Ok(Response::new(convert::approval(done, true, now())))
     }
 
