@@ -110,6 +110,11 @@ impl AccessWatch {
         self.next
     }
 
+    /// Whether all that was asked for has been shown; a follower is never done.
+    pub fn is_done(&self) -> bool {
+        self.end.is_some_and(|end| self.next >= end)
+    }
+
     /// The next records, as soon as there are some; nothing once all were shown, or the node stops.
     ///
     /// # Errors

@@ -48,6 +48,8 @@ impl v1::approval_service_server::ApprovalService for Approvals {
         let id = approval_id(&request.into_inner().id, &scope)?;
         let found = self.node.approval(&caller.peer.id, &id).await.map_err(status::of)?;
         let details = self.node.approval_details(&caller.peer.id, &found.action).await.map_err(status::of)?;
+        // The documents that it is about are shown whole.
+        scope.touch_all(found.action.records().into_iter().map(|id| Touched::record(id, None).by("approval")));
         let mut answer = convert::approval(found, true, now());
         answer.details = details;
         Ok(Response::new(answer))

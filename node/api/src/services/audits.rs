@@ -113,11 +113,17 @@ impl v1::audit_service_server::AuditService for Audits {
         };
         let reach = Reach { from, follow, only_new };
         let watch = self.node.watch_access_log(looker, filter, reach).await.map_err(status::of)?;
-        let begins = v1::WatchAccessRecordsResponse { records: Vec::new(), next: watch.position() };
-        let answers = try_unfold(watch, |mut watch: AccessWatch| async move {
-            let Some(batch) = watch.next().await? else { return Ok(None) };
+        let begins = v1::WatchAccessRecordsResponse { next: watch.position(), ..Default::default() };
+        let answers = try_unfold(Some(watch), |watch: Option<AccessWatch>| async move {
+            let Some(mut watch) = watch else { return Ok(None) };
+            let Some(batch) = watch.next().await? else {
+                let (next, done) = (watch.position(), watch.is_done());
+                return Ok(Some((v1::WatchAccessRecordsResponse { records: Vec::new(), next, done }, None)));
+            };
             let records = batch.records.into_iter().map(|(leaf, record)| convert::access_record(leaf, record));
-            Ok(Some((v1::WatchAccessRecordsResponse { records: records.collect(), next: batch.next }, watch)))
+            let answer =
+                v1::WatchAccessRecordsResponse { records: records.collect(), next: batch.next, ..Default::default() };
+            Ok(Some((answer, Some(watch))))
         });
         let answers = once(async { Ok(begins) }).chain(answers.map_err(status::of));
         Ok(Response::new(within(caller.lifetime, answers)))
