@@ -1,16 +1,24 @@
-//! `comity audit`: reading the access log, and proving that nobody changed it.
+//! `comity audit`: reading and reviewing the access log, and proving that nobody changed it.
 
+mod access;
 mod checkpoint;
 mod filter;
 mod log;
+mod person;
 mod proof;
+mod sections;
+mod summary;
 mod verify;
 mod walk;
+mod who_saw;
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use comity_core::RecordId;
 
+use self::filter::{Person, Stretch};
+use self::summary::By;
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -25,6 +33,42 @@ pub(crate) enum AuditCommand {
         after_long_help = "Examples:\n  comity audit log --since 7d\n  comity audit log --outcome denied --partner CA --since 2026-11-01 --until 2026-11-07\n  comity audit log --person operator/desk-7 --action 'RecordService/*'\n  comity audit log --record FR-P-8K3M9QXT2V4N6R7W -o json\n  comity audit log --follow --outcome denied"
     )]
     Log(log::LogOptions),
+    /// Show everybody who saw a record: parties it was sent to, people, refusals; each version, when, under which policy
+    ///
+    /// From this node's log alone: who saw a party's copy is in that party's log.
+    #[command(
+        name = "who-saw",
+        after_long_help = "Examples:\n  comity audit who-saw FR-P-8K3M9QXT2V4N6R7W\n  comity audit who-saw FR-P-8K3M9QXT2V4N6R7W --since 2026-11-01 -o json"
+    )]
+    WhoSaw {
+        /// The record, as FR-P-8K3M9QXT2V4N6R7W
+        record: RecordId,
+        #[command(flatten)]
+        time: Stretch,
+    },
+    /// Show what a person or node did: by action and record, how often, with what outcome, from where
+    #[command(
+        after_long_help = "Examples:\n  comity audit person operator/desk-7\n  comity audit person spiffe://de.comity.example/node/node-1 --since 30d"
+    )]
+    Person {
+        /// operator/desk-7 of this member, or a SPIFFE id
+        person: Person,
+        #[command(flatten)]
+        time: Stretch,
+    },
+    /// Count accesses by partner, person, policy, record or action, and by day
+    #[command(
+        after_long_help = "Examples:\n  comity audit summary --by partner --since 7d\n  comity audit summary --by policy --since 2026-11-01 --until 2026-11-30"
+    )]
+    ///
+    /// The last seven days, unless --since says another beginning.
+    Summary {
+        /// By what they are counted
+        #[arg(long, value_enum, default_value = "person")]
+        by: By,
+        #[command(flatten)]
+        time: Stretch,
+    },
     /// Prove that the access log was neither edited, nor shortened, nor rewritten
     ///
     /// Reads every leaf, computes its hash and the root here, and compares with the checkpoint that the node signs. Then
@@ -53,6 +97,12 @@ pub(crate) enum AuditCommand {
 pub(crate) async fn run(command: AuditCommand, session: &mut Session<'_>) -> Result<(), Failure> {
     match command {
         AuditCommand::Log(options) => log::run(session, options).await,
+        AuditCommand::WhoSaw { record, time } => who_saw::run(session, record, time).await,
+        AuditCommand::Person { person, time } => person::run(session, person, time).await,
+        AuditCommand::Summary { by, mut time } => {
+            time.since = time.since.or_else(|| "7d".parse().ok());
+            summary::run(session, by, time).await
+        }
         AuditCommand::Verify { against, save } => verify::run(session, against.as_deref(), save.as_deref()).await,
         AuditCommand::Checkpoint { out } => checkpoint::run(session, out.as_deref()).await,
     }

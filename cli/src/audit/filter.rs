@@ -37,18 +37,18 @@ pub(super) struct Filter {
 
 /// A stretch of time, both ends of which belong to it.
 #[derive(Debug, Clone, Copy, Default, Args)]
-pub(super) struct Stretch {
+pub(crate) struct Stretch {
     /// From this instant, the beginning of this day, or so long ago (7d, 12h)
     #[arg(long, value_name = "WHEN")]
-    pub(super) since: Option<When>,
+    pub(crate) since: Option<When>,
     /// Up to this instant, the end of this day, or so long ago
     #[arg(long, value_name = "WHEN")]
-    pub(super) until: Option<Last>,
+    pub(crate) until: Option<Last>,
 }
 
 /// A person or node, as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Person {
+pub(crate) enum Person {
     /// By the whole id.
     Id(SpiffeId),
     /// Of the own member.

@@ -188,7 +188,7 @@ impl RecordView {
             touched.push(format!("and {} more", self.touched.len() - TOUCHED_SHOWN));
         }
         let cells = [&self.leaf.to_string(), &self.stated, &who, &action, &self.outcome, reason, &touched.join(", ")];
-        cells.map(|cell| one_line(cell)).to_vec()
+        cells.map(one_line).to_vec()
     }
 }
 
