@@ -1,6 +1,7 @@
 //! `comity audit`: reading and reviewing the access log, and proving that nobody changed it.
 
 mod access;
+mod anomalies;
 mod checkpoint;
 mod filter;
 mod log;
@@ -8,6 +9,7 @@ mod person;
 mod proof;
 mod sections;
 mod summary;
+mod thresholds;
 mod verify;
 mod walk;
 mod who_saw;
@@ -69,6 +71,23 @@ pub(crate) enum AuditCommand {
         #[command(flatten)]
         time: Stretch,
     },
+    /// Find what deserves a second look: first-time readers, reads out of hours, runs of denials, mass export, reads after a policy change
+    ///
+    /// Each finding names the rule that fired, the numbers, and the leaves that show it. The thresholds can be set in a file; a finding is no
+    /// accusation. The last thirty days, unless --since says another beginning; what came before them is read to know who was seen then.
+    #[command(
+        after_long_help = "Examples:\n  comity audit anomalies\n  comity audit anomalies --example > thresholds.toml\n  comity audit anomalies --since 7d --rules thresholds.toml -o json"
+    )]
+    Anomalies {
+        #[command(flatten)]
+        time: Stretch,
+        /// The thresholds [default: those that --example prints]
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
+        /// Print a file of thresholds with every key and its default, and end
+        #[arg(long)]
+        example: bool,
+    },
     /// Prove that the access log was neither edited, nor shortened, nor rewritten
     ///
     /// Reads every leaf, computes its hash and the root here, and compares with the checkpoint that the node signs. Then
@@ -102,6 +121,10 @@ pub(crate) async fn run(command: AuditCommand, session: &mut Session<'_>) -> Res
         AuditCommand::Summary { by, mut time } => {
             time.since = time.since.or_else(|| "7d".parse().ok());
             summary::run(session, by, time).await
+        }
+        AuditCommand::Anomalies { mut time, rules, example } => {
+            time.since = time.since.or_else(|| "30d".parse().ok());
+            anomalies::run(session, time, rules.as_deref(), example).await
         }
         AuditCommand::Verify { against, save } => verify::run(session, against.as_deref(), save.as_deref()).await,
         AuditCommand::Checkpoint { out } => checkpoint::run(session, out.as_deref()).await,

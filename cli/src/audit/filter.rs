@@ -58,7 +58,7 @@ pub(crate) enum Person {
 /// A text is no person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a person as operator/desk-7, or a SPIFFE id as spiffe://fr.comity.example/operator/desk-7")]
-pub(super) struct InvalidPerson;
+pub(crate) struct InvalidPerson;
 
 impl FromStr for Person {
     type Err = InvalidPerson;
