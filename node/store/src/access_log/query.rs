@@ -107,15 +107,8 @@ impl AccessLog {
         stretch: std::ops::Range<u64>,
         limit: usize,
     ) -> Result<Vec<StoredLeaf>, AccessLogError> {
-        let mut query = Builder::new("SELECT n, salt, record, annex, hash FROM access_leaf WHERE n >= ");
-        query.push_bind(sql_int(stretch.start)).push(" AND n < ").push_bind(sql_int(stretch.end));
-        push_conditions(&mut query, filter);
-        push_times(&mut query, filter);
-        let direction = match order {
-            Order::NewestFirst => " ORDER BY n DESC LIMIT ",
-            Order::OldestFirst => " ORDER BY n LIMIT ",
-        };
-        query.push(direction).push_bind(sql_limit(limit));
+        let mut query = Builder::new("SELECT n, salt, record, annex, hash FROM access_leaf");
+        push_within(&mut query, filter, order, stretch, limit);
         let rows = query.build().fetch_all(&mut self.inner.database.read().await?).await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
@@ -142,6 +135,24 @@ impl AccessLog {
         let found = found.first().map(|row| row.get::<Option<i64>>("n")).transpose()?.flatten();
         Ok(found.and_then(|n| u64::try_from(n).ok()))
     }
+}
+
+/// What [`AccessLog::query_within`] asks, after the table's name.
+pub(super) fn push_within(
+    query: &mut Builder,
+    filter: &AccessFilter,
+    order: Order,
+    stretch: std::ops::Range<u64>,
+    limit: usize,
+) {
+    query.push(" WHERE n >= ").push_bind(sql_int(stretch.start)).push(" AND n < ").push_bind(sql_int(stretch.end));
+    push_conditions(query, filter);
+    push_times(query, filter);
+    let direction = match order {
+        Order::NewestFirst => " ORDER BY n DESC LIMIT ",
+        Order::OldestFirst => " ORDER BY n LIMIT ",
+    };
+    query.push(direction).push_bind(sql_limit(limit));
 }
 
 fn push_conditions(query: &mut Builder, filter: &AccessFilter) {

@@ -8,6 +8,7 @@ use ed25519_dalek::SigningKey;
 
 use super::*;
 use crate::error::OpenError;
+use crate::sql::{Builder, Dialect};
 use crate::test_store::{FEDERATION, TestStore, at, member, open_copy, person, skipped_without_a_file};
 
 const ORIGIN: &str = "fr.comity.example/access-log/1";
@@ -151,6 +152,42 @@ async fn every_filter_finds_what_matches_and_nothing_else() {
             }
             walked.sort_unstable();
             assert_eq!(walked, newest.iter().rev().copied().collect::<Vec<_>>(), "{filter:?} in stretches");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_looked_for_is_found_by_an_index_within_the_stretch() {
+    let test = filled(20).await;
+    let database = &test.store.access_log().inner.database;
+    let mut connection = database.read().await.unwrap();
+    if connection.dialect() == Dialect::Postgres {
+        eprintln!("skipped: PostgreSQL plans by what is in the table");
+        return;
+    }
+    let none = AccessFilter::default;
+    let filters = [
+        (none(), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (
+            AccessFilter { who: Some(person("operator", "desk-1")), ..none() },
+            "access_leaf_by_person (who=? AND n>? AND n<?)",
+        ),
+        (AccessFilter { member: Some(member("DE")), ..none() }, "access_leaf_by_member (member=? AND n>? AND n<?)"),
+        (
+            AccessFilter { outcome: Some(Outcome::Denied), ..none() },
+            "access_leaf_not_allowed (outcome=? AND n>? AND n<?)",
+        ),
+        (AccessFilter { resource: Some("R-3".into()), ..none() }, "access_touched"),
+        (AccessFilter { role: Some(Role::Auditor), ..none() }, "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    ];
+    for (filter, index) in filters {
+        for order in [Order::OldestFirst, Order::NewestFirst] {
+            let mut query = Builder::new("EXPLAIN QUERY PLAN SELECT n, salt, record, annex, hash FROM access_leaf");
+            query::push_within(&mut query, &filter, order, 1..9, 32);
+            let rows = query.build().fetch_all(&mut connection).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail").unwrap()).collect();
+            let plan = plan.join("; ");
+            assert!(plan.contains(index) && !plan.contains("SCAN access_leaf"), "{filter:?} {order:?}: {plan}");
         }
     }
 }
