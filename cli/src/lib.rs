@@ -18,6 +18,7 @@ mod documents;
 pub mod draft_file;
 mod exit;
 mod failure;
+mod following;
 mod freshness;
 pub mod import;
 mod importing;

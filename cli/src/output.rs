@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::page::Style;
+use crate::page::{Style, clean_json};
 
 /// In which form data is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -110,7 +110,7 @@ impl Output {
             Format::Json => {
                 let json = serde_json::to_string_pretty(data)
                     .map_err(|e| Failure::error(format!("the answer cannot be written as JSON: {e}")))?;
-                self.line(&json)
+                self.line(&clean_json(&json))
             }
             Format::Yaml => {
                 let yaml = yaml(data)?;

@@ -171,17 +171,34 @@ fn plain(value: &serde_json::Value) -> String {
     }
 }
 
+/// What moves a cursor, or reorders text unseen.
+fn is_hidden(c: char) -> bool {
+    (c.is_control() && c != '\n')
+        || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
 /// Makes control characters and the invisible marks that reorder text visible, so that a name can neither move the
 /// cursor nor read as another. Line ends stay.
 pub(crate) fn clean(text: &str) -> String {
-    let is_hidden = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
     if !text.contains(is_hidden) {
         return text.to_owned();
     }
     text.chars().map(|c| if is_hidden(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+}
+
+/// As [`clean`], and a line end is made visible, too: for cells of a table that stand for one thing each.
+pub(crate) fn one_line(text: &str) -> String {
+    clean(text).replace('\n', "\\u{a}")
+}
+
+/// A JSON document in which what could drive a terminal stands as JSON's own escapes: the same document to a program.
+pub(crate) fn clean_json(json: &str) -> String {
+    if !json.contains(is_hidden) {
+        return json.to_owned();
+    }
+    // Beyond ASCII such characters stand within strings alone, and all of them have four digits.
+    let shown = |c: char| if is_hidden(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    json.chars().map(shown).collect()
 }
 
 /// Breaks lines at spaces; a word longer than a line stands alone.
@@ -216,6 +233,15 @@ mod tests {
     fn a_name_cannot_drive_the_terminal() {
         assert_eq!(clean("\x1b[2Jcleared\u{202e}txt"), "\\u{1b}[2Jcleared\\u{202e}txt");
         assert_eq!(clean("بسام الحسن\nline"), "بسام الحسن\nline");
+    }
+
+    #[test]
+    fn a_cell_is_one_line_and_json_stays_json() {
+        assert_eq!(one_line("a\nFR  forged\x07"), "a\\u{a}FR  forged\\u{7}");
+        let document = serde_json::json!({ "from": "\u{9b}2J\u{202e}\n\u{7f}" });
+        let shown = clean_json(&document.to_string());
+        assert!(shown.is_ascii() && !shown.contains('\u{7f}'), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), document);
     }
 
     #[test]

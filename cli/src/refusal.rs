@@ -98,12 +98,23 @@ fn exit_of(code: Code, reason: &str) -> Exit {
 /// What kept a call from reaching the node at all, if that is what lies behind an error: TLS, an address, a network.
 pub(crate) fn connection_failure(error: &(dyn StdError + 'static)) -> Option<Failure> {
     if let Some(said) = explain_tls_error(error) {
+        if causes(error).any(is_cut_short) {
+            // Nobody was refused: a node that is shutting down does that, and is there again later.
+            return Some(Failure::error(said).next("comity context show"));
+        }
         let next = "comity context show; where the member moved to another authority, its context names the present \
                     member.json (comity context add NAME --member FILE ...)";
         return Some(Failure::new(Exit::NotAuthenticated, said).next(next));
     }
     let connect = causes(error).find_map(|cause| cause.downcast_ref::<ConnectError>())?;
     Some(Failure::error(connect).next("comity context show"))
+}
+
+/// Whether a handshake ended without a word.
+fn is_cut_short(cause: &(dyn StdError + 'static)) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(cause.downcast_ref(), Some(ConnectError::Tls { source, .. })
+        if matches!(source.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe))
 }
 
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {

@@ -30,6 +30,33 @@ impl When {
     }
 }
 
+/// The last instant that is wanted, as typed: a day counts to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Last(pub(crate) Timestamp);
+
+impl std::str::FromStr for Last {
+    type Err = InvalidInstant;
+
+    fn from_str(text: &str) -> Result<Self, InvalidInstant> {
+        last(text, Timestamp::now(), &TimeZone::system()).map(Self)
+    }
+}
+
+impl Last {
+    /// As the wire carries it.
+    pub(crate) fn to_proto(self) -> prost_types::Timestamp {
+        When(self.0).to_proto()
+    }
+}
+
+fn last(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, InvalidInstant> {
+    let Ok(day) = text.parse::<Date>() else { return parse(text, now, zone) };
+    let next = day.tomorrow().map_err(|_| InvalidInstant)?.to_zoned_datetime(zone.clone());
+    let next = next.map_err(|_| InvalidInstant)?.timestamp();
+    // The log's instants are whole microseconds.
+    next.checked_sub(SignedDuration::from_micros(1)).map_err(|_| InvalidInstant)
+}
+
 /// A text is no end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -109,6 +136,16 @@ pub(crate) fn local_instant(at: Timestamp) -> String {
     at.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
+/// In the zone of the reader with its offset from UTC, so that nobody has to know what the zone is called.
+pub(crate) fn stated(at: Timestamp) -> String {
+    at.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
+}
+
+/// A domain instant from the wire; nothing where that carries none.
+pub(crate) fn core_instant(at: Option<&prost_types::Timestamp>) -> Option<comity_core::Timestamp> {
+    instant(at).map(comity_core::Timestamp::from_jiff)
+}
+
 /// A domain instant, in the zone of the reader.
 pub(crate) fn local_core(at: comity_core::Timestamp) -> String {
     local_instant(at.to_jiff())
@@ -166,6 +203,20 @@ mod tests {
         {
             assert_eq!(parse(text, now, &zone), Err(InvalidInstant), "{text}");
         }
+    }
+
+    #[test]
+    fn a_last_day_belongs_to_what_is_wanted() {
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        for (text, expected) in [
+            ("2026-11-20", "2026-11-20T22:59:59.999999Z"),
+            ("2026-11-20T08:00:00Z", "2026-11-20T08:00:00Z"),
+            ("2h", "2026-11-23T10:00:00Z"),
+        ] {
+            assert_eq!(last(text, now, &zone).unwrap().to_string(), expected, "{text}");
+        }
+        assert_eq!(last("9999-12-31", now, &zone), Err(InvalidInstant));
     }
 
     #[test]

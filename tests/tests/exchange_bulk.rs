@@ -80,7 +80,7 @@ impl Field {
     /// What the access log says was refused to the partner.
     async fn refused(&self) -> Vec<String> {
         let filter = AccessFilter {
-            action: Some("release".to_owned()),
+            action: Some("release".into()),
             outcome: Some(Outcome::Denied),
             member: Some(self.partner),
             ..AccessFilter::default()

@@ -1,24 +1,19 @@
 //! `comity list watch`: the public log as it grows, through restarts of the node and changes of the leader.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use comity_core::proposal::PublicPart;
 use comity_proto::v1;
-use tonic::{Code, Status};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::following::{self, Ended, Line, cut_or_failed, cut_or_refused};
 use crate::list::publication::{Leaf, in_words};
 use crate::output::Format;
 use crate::page::clean;
 use crate::refusal::Asked;
 use crate::session::Session;
 use crate::when;
-
-/// How long the first wait before connecting again is.
-const BACKOFF_MIN: Duration = Duration::from_millis(200);
-/// No wait is longer.
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// What is wanted of the public log.
 #[derive(Debug, Clone, Copy)]
@@ -33,35 +28,9 @@ pub(super) struct Wanted {
     pub(super) patience_s: u64,
 }
 
-/// Why a stream ended.
-enum Ended {
-    /// As many leaves as were wanted, or nobody reads them any more.
-    Done,
-    /// The line was cut: connect again.
-    Cut(Box<Failure>),
-}
-
 pub(super) async fn run(session: &mut Session<'_>, wanted: Wanted) -> Result<(), Failure> {
     let mut feed = Feed { next: wanted.from, wanted };
-    let (mut last_heard, mut backoff, mut was_connected) = (Instant::now(), BACKOFF_MIN, false);
-    loop {
-        let begun = feed.next;
-        let cut = match feed.follow(session, &mut was_connected, &mut last_heard).await? {
-            Ended::Done => return Ok(()),
-            // A first connection that fails is a mistake to be told at once.
-            Ended::Cut(failure) if !was_connected => return Err(*failure),
-            Ended::Cut(failure) => failure,
-        };
-        if last_heard.elapsed() > Duration::from_secs(wanted.patience_s) {
-            return Err(*cut);
-        }
-        if feed.next > begun {
-            backoff = BACKOFF_MIN;
-        }
-        session.output.note(&format!("connecting again from leaf {}: {}", feed.next, clean(cut.message())));
-        tokio::time::sleep(backoff).await;
-        backoff = (backoff * 2).min(BACKOFF_MAX);
-    }
+    following::follow(session, &mut feed, Duration::from_secs(wanted.patience_s)).await
 }
 
 /// Where the feed is.
@@ -70,27 +39,24 @@ struct Feed {
     wanted: Wanted,
 }
 
-impl Feed {
-    async fn follow(
-        &mut self,
-        session: &mut Session<'_>,
-        was_connected: &mut bool,
-        last_heard: &mut Instant,
-    ) -> Result<Ended, Failure> {
+impl following::Feed for Feed {
+    fn next(&self) -> u64 {
+        self.next
+    }
+
+    async fn read(&mut self, session: &mut Session<'_>, connection: &mut Line) -> Result<Ended, Failure> {
         let asked = Asked::about("public log", "comity list status");
         let node = match session.node().await {
             Ok(node) => node,
-            Err(failure) if failure.exit() == Exit::Error => return Ok(Ended::Cut(Box::new(failure))),
-            Err(failure) => return Err(failure),
+            Err(failure) => return cut_or_failed(failure),
         };
         let request = v1::WatchListRequest { from: self.next, agreed_only: self.wanted.agreed_only };
         let mut leaves = match node.list().watch_list(request).await {
             Ok(answer) => answer.into_inner(),
             Err(status) => return cut_or_refused(&asked, status),
         };
-        *was_connected = true;
         loop {
-            *last_heard = Instant::now();
+            connection.heard();
             if self.is_done(session) {
                 return Ok(Ended::Done);
             }
@@ -105,7 +71,9 @@ impl Feed {
             }
         }
     }
+}
 
+impl Feed {
     fn is_done(&self, session: &Session<'_>) -> bool {
         let told = self.next.saturating_sub(self.wanted.from);
         session.output.is_closed() || self.wanted.limit.is_some_and(|limit| told >= limit)
@@ -138,16 +106,4 @@ fn line(leaf: &Leaf) -> String {
     let subject = subject.map(|name| format!("  {}", clean(&name))).unwrap_or_default();
     let (time, what) = (when::local_core(leaf.publication.list_time), clean(&in_words(&leaf.publication.event)));
     format!("{:>6}  {time}  {agreed:7}  {what}{subject}", leaf.number)
-}
-
-/// Whether it is worth connecting again: whoever may not, or asks for what is not there, is told so at once.
-fn cut_or_refused(asked: &Asked, status: Status) -> Result<Ended, Failure> {
-    let code = status.code();
-    let failure = asked.refused(status);
-    let is_final = matches!(
-        code,
-        Code::PermissionDenied | Code::Unauthenticated | Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented
-    );
-    let is_final = is_final || failure.exit() == Exit::NotAuthenticated;
-    if is_final { Err(failure) } else { Ok(Ended::Cut(Box::new(failure))) }
 }

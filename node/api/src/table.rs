@@ -196,6 +196,7 @@ pub const RPCS: &[Rpc] = &[
     person("PolicyService/ApplyPeople", OFFICERS),
     person("PolicyService/GetPeople", POLICY_READERS),
     person("AuditService/ListAccessRecords", AUDITORS),
+    person("AuditService/WatchAccessRecords", AUDITORS),
     person("AuditService/ReadAccessLeaves", AUDITORS),
     person("AuditService/GetAccessCheckpoint", AUDITORS),
     person("AuditService/ListWitnessConflicts", AUDITORS),

@@ -1,48 +1,75 @@
 //! Review: auditors read the access log and take what they need to verify it themselves.
 
+use std::ops::Range;
+
 use comity_core::access::{AccessLeaf, AccessRecord};
 use comity_core::checkpoint::SignedCheckpoint;
-use comity_store::access_log::{AccessFilter, Order};
+use comity_store::access_log::{AccessFilter, Order, StoredLeaf};
 
 use crate::error::{AppError, InternalError};
 use crate::node::Node;
 
 /// How many leaves are read at one time. The record of a page that was released may have some hundred kilobytes.
-const STEP_LEAVES: usize = 32;
+pub(crate) const STEP_LEAVES: usize = 32;
 /// An answer is closed once its leaves hold so much, in bytes; the last of them may go beyond.
 const ANSWER_FULL_BYTES: usize = 4 * 1024 * 1024;
+/// So many leaves are looked at by one query, however few of them match: no query keeps the store long.
+pub(crate) const STRETCH_LEAVES: u64 = 65_536;
+/// So many stretches are looked through for one answer; the token says where to go on.
+const ANSWER_STRETCHES: usize = 64;
+
+/// What a stored leaf says.
+pub(crate) fn said(stored: &StoredLeaf) -> Result<AccessRecord, AppError> {
+    let corrupt = |problem: String| InternalError::Corrupt { what: "access record", problem };
+    Ok(stored.record().map_err(|e| corrupt(e.to_string()))?)
+}
 
 impl Node {
-    /// Records that match, newest first, before a leaf: at most so many, and fewer where they are large. And the leaf before which
-    /// there may be more.
+    /// Records that match, newest first, before a leaf: at most so many, and fewer where they are large or few of many match. And the
+    /// leaf before which there may be more.
     ///
     /// # Errors
     /// The log cannot be read.
     pub async fn access_records(
         &self,
         filter: &AccessFilter,
-        mut before: Option<u64>,
+        before: Option<u64>,
         limit: usize,
     ) -> Result<(Vec<(u64, AccessRecord)>, Option<u64>), AppError> {
-        let (mut records, mut bytes) = (Vec::new(), 0);
-        while records.len() < limit && bytes < ANSWER_FULL_BYTES {
+        let Range { start, mut end } = self.matching_stretch(filter).await?;
+        end = end.min(before.unwrap_or(u64::MAX));
+        let (mut records, mut bytes, mut stretches) = (Vec::new(), 0, 0);
+        while end > start && records.len() < limit && bytes < ANSWER_FULL_BYTES && stretches < ANSWER_STRETCHES {
+            let stretch = end.saturating_sub(STRETCH_LEAVES).max(start)..end;
             let step = STEP_LEAVES.min(limit - records.len());
-            let found = self.access_log.query(filter, Order::NewestFirst, before, step).await;
+            let found = self.access_log.query_within(filter, Order::NewestFirst, stretch.clone(), step).await;
             let found = found.map_err(InternalError::from)?;
-            let is_last = found.len() < step;
+            end = match found.last() {
+                Some(last) if found.len() == step => last.n,
+                _ => stretch.start,
+            };
+            stretches += usize::from(end == stretch.start);
             for stored in found {
-                let record = stored
-                    .record()
-                    .map_err(|e| InternalError::Corrupt { what: "access record", problem: e.to_string() })?;
                 bytes += stored.leaf.record.len();
-                before = Some(stored.n);
-                records.push((stored.n, record));
-            }
-            if is_last {
-                return Ok((records, None));
+                records.push((stored.n, said(&stored)?));
             }
         }
-        Ok((records, before))
+        Ok((records, Some(end).filter(|end| *end > start)))
+    }
+
+    /// All leaves that can match a filter, as the log is now: its instants as leaves.
+    pub(crate) async fn matching_stretch(&self, filter: &AccessFilter) -> Result<Range<u64>, AppError> {
+        let log = &self.access_log;
+        let size = log.head().size;
+        let start = match filter.since {
+            None => 0,
+            Some(since) => log.first_since(since).await.map_err(InternalError::from)?.unwrap_or(size),
+        };
+        let end = match filter.until {
+            None => size,
+            Some(until) => log.last_until(until).await.map_err(InternalError::from)?.map_or(0, |last| last + 1),
+        };
+        Ok(start..end)
     }
 
     /// Leaves exactly as they are hashed, from one on: at most so many, and fewer where they are large.

@@ -27,7 +27,7 @@ use crate::cursor::{Cursors, Tokens};
 use crate::error::{AppError, InternalError};
 use crate::fresh;
 use crate::release::{Refusals, Ticks, Turn};
-use crate::watch::Watchers;
+use crate::watchers::Watchers;
 
 /// How many streams of one partner may be open at one time: the one that it works with, and those of lines that were cut.
 const STREAMS_MAX: usize = 4;

@@ -4,6 +4,7 @@
 //! nodes which are given the same input reach the same result (`clippy.toml` beside this crate bans the rest).
 
 pub mod access;
+pub mod anomaly;
 pub mod calendar;
 pub mod canonical;
 pub mod checkpoint;

@@ -284,6 +284,8 @@ CREATE TABLE access_leaf (
 CREATE INDEX access_leaf_by_time ON access_leaf (at, n);
 CREATE INDEX access_leaf_by_person ON access_leaf (who, n);
 CREATE INDEX access_leaf_by_member ON access_leaf (member, n);
+-- Few are not allowed: those that are pay nothing for it.
+CREATE INDEX access_leaf_not_allowed ON access_leaf (outcome, n) WHERE outcome <> 'allowed';
 
 CREATE TABLE access_touched (
     resource TEXT NOT NULL,

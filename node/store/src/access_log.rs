@@ -25,7 +25,7 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use incarnation::Incarnation;
-pub use query::{AccessFilter, Order};
+pub use query::{AccessFilter, ActionFilter, Order};
 pub use types::{AccessLogError, Head, StoredLeaf, Tampering};
 pub use verify::{FAULTS_MAX, Verification};
 

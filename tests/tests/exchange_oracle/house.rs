@@ -172,7 +172,7 @@ impl Room {
     /// What the access log says last of an action, with this outcome, about a member.
     pub async fn last_record(&self, action: &str, outcome: Outcome, member: MemberId) -> Option<Vec<Touched>> {
         let filter = AccessFilter {
-            action: Some(action.to_owned()),
+            action: Some(action.into()),
             outcome: Some(outcome),
             member: Some(member),
             ..AccessFilter::default()
@@ -184,7 +184,7 @@ impl Room {
     /// Whether the access log says that a record was refused to a member at this instant or later.
     pub async fn refused_since(&self, record: &str, member: MemberId, since: i64) -> bool {
         let filter = AccessFilter {
-            action: Some("release".to_owned()),
+            action: Some("release".into()),
             outcome: Some(Outcome::Denied),
             member: Some(member),
             resource: Some(record.to_owned()),

@@ -260,13 +260,14 @@ impl Caller<'_> {
                 v1::ApplyPeopleRequest { document }.encode_to_vec()
             }
             "PolicyService/GetPeople" => v1::GetPeopleRequest {}.encode_to_vec(),
-            // What was released, not who asked in vain.
-            "AuditService/ListAccessRecords" => v1::ListAccessRecordsRequest {
-                action: "PeerService/Exchange page".into(),
-                resource: record,
-                ..Default::default()
+            "AuditService/ListAccessRecords" => {
+                let filter = Some(sent_pages(record));
+                v1::ListAccessRecordsRequest { filter, ..Default::default() }.encode_to_vec()
             }
-            .encode_to_vec(),
+            "AuditService/WatchAccessRecords" => {
+                let filter = Some(sent_pages(record));
+                v1::WatchAccessRecordsRequest { filter, ..Default::default() }.encode_to_vec()
+            }
             "AuditService/ReadAccessLeaves" => v1::ReadAccessLeavesRequest { first: 0, limit: 1 }.encode_to_vec(),
             "AuditService/GetAccessCheckpoint" => v1::GetAccessCheckpointRequest {}.encode_to_vec(),
             "AuditService/ListWitnessConflicts" => v1::ListWitnessConflictsRequest {}.encode_to_vec(),
@@ -379,4 +380,9 @@ fn document(title: &str, releasable: &[&str]) -> Vec<u8> {
     })
     .to_string()
     .into_bytes()
+}
+
+/// Where a record went, not who asked for it in vain.
+fn sent_pages(record: String) -> v1::AccessRecordFilter {
+    v1::AccessRecordFilter { action: "PeerService/Exchange page".into(), resource: record, ..Default::default() }
 }

@@ -21,6 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(40);
 const STREAMS: &[&str] = &[
     "ListService/ExportList",
     "ListService/WatchList",
+    "AuditService/WatchAccessRecords",
     "MemberService/Invite",
     "PeerService/Exchange",
     "ConsensusService/ReadCommands",

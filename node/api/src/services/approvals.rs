@@ -50,6 +50,8 @@ impl v1::approval_service_server::ApprovalService for Approvals {
         let id = approval_id(&request.into_inner().id, &scope)?;
         let found = self.node.approval(&caller.peer.id, &id).await.map_err(status::of)?;
         let details = self.node.approval_details(&caller.peer.id, &found.action).await.map_err(status::of)?;
+        // The documents that it is about are shown whole.
+        scope.touch_all(found.action.records().into_iter().map(|id| Touched::record(id, None).by("approval")));
         let mut answer = convert::approval(found, true, now());
         answer.details = details;
         Ok(Response::new(answer))
@@ -76,7 +78,8 @@ impl v1::approval_service_server::ApprovalService for Approvals {
             }
         }
         let done = self.node.decide(&caller.peer.id, &id, decided).await.map_err(status::of)?;
-        scope.touch(Touched::resource(&done.approval.resource));
+        // How it was decided, too: a policy that was refused changes nothing.
+        scope.touch(Touched::resource(&done.approval.resource).by(done.approval.state.as_str()));
         Ok(Response::new(convert::approval(done, true, now())))
     }
 

@@ -1,13 +1,17 @@
 //! `AuditService`.
 
+use comity_app::{AccessWatch, LOG_RESOURCE, Looker, Reach};
 use comity_core::access::{Outcome, Touched};
-use comity_core::{MemberId, SpiffeId};
+use comity_core::{MemberId, Role, SpiffeId};
 use comity_proto::v1;
-use comity_store::access_log::AccessFilter;
+use comity_store::access_log::{AccessFilter, ActionFilter};
+use futures::stream::{once, try_unfold};
+use futures::{StreamExt as _, TryStreamExt as _};
 use tonic::{Request, Response, Status};
 
-use crate::caller::context;
+use crate::caller::{AccessScope, context};
 use crate::convert::{self, parse_optional};
+use crate::services::chunks::{Answers, within};
 use crate::services::service;
 use crate::{status, witnessing};
 
@@ -17,6 +21,8 @@ service!(Audits);
 const CONFLICTS_MAX: usize = 1_000;
 /// The most leaves of one answer.
 const LEAVES_MAX: usize = 1_000;
+/// No action or resource in the log is longer, in bytes.
+const WORDS_MAX_BYTES: usize = 512;
 
 fn outcome(text: &str) -> Result<Option<Outcome>, Status> {
     match text {
@@ -24,8 +30,55 @@ fn outcome(text: &str) -> Result<Option<Outcome>, Status> {
         "allowed" => Ok(Some(Outcome::Allowed)),
         "denied" => Ok(Some(Outcome::Denied)),
         "failed" => Ok(Some(Outcome::Failed)),
-        _ => Err(status::field("outcome", "expected allowed, denied or failed")),
+        _ => Err(status::field("filter.outcome", "expected allowed, denied or failed")),
     }
+}
+
+/// What the log is searched for, in the auditor's own words: each look into the log says so in the log.
+fn words(filter: &v1::AccessRecordFilter) -> String {
+    let texts = [
+        ("person", &filter.who),
+        ("role", &filter.role),
+        ("partner", &filter.member),
+        ("record", &filter.resource),
+        ("action", &filter.action),
+        ("outcome", &filter.outcome),
+    ];
+    let mut words: Vec<String> =
+        texts.iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("{name}={text}")).collect();
+    for (name, at) in [("since", filter.since), ("until", filter.until)] {
+        if let Ok(Some(at)) = convert::from_time(name, at) {
+            words.push(format!("{name}={at}"));
+        }
+    }
+    words.join(" ")
+}
+
+fn text(field: &str, text: String) -> Result<Option<String>, Status> {
+    if text.len() > WORDS_MAX_BYTES {
+        let problem = format!("has {} bytes: nothing in the log has more than {WORDS_MAX_BYTES} there", text.len());
+        return Err(status::field(field, problem));
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Notes what is looked for, whether it can be or not; then reads it.
+fn filter(asked: Option<v1::AccessRecordFilter>, scope: &AccessScope) -> Result<(AccessFilter, String), Status> {
+    let asked = asked.unwrap_or_default();
+    let words = words(&asked);
+    let looked = Touched::resource(LOG_RESOURCE);
+    scope.touch(if words.is_empty() { looked } else { looked.by(words.as_str()) });
+    let filter = AccessFilter {
+        who: parse_optional::<SpiffeId>("filter.who", &asked.who)?,
+        role: parse_optional::<Role>("filter.role", &asked.role)?,
+        member: parse_optional::<MemberId>("filter.member", &asked.member)?,
+        action: text("filter.action", asked.action)?.map(|action| ActionFilter::from(action.as_str())),
+        outcome: outcome(&asked.outcome)?,
+        resource: text("filter.resource", asked.resource)?,
+        since: convert::from_time("filter.since", asked.since)?,
+        until: convert::from_time("filter.until", asked.until)?,
+    };
+    Ok((filter, words))
 }
 
 #[tonic::async_trait]
@@ -35,24 +88,47 @@ impl v1::audit_service_server::AuditService for Audits {
         request: Request<v1::ListAccessRecordsRequest>,
     ) -> Result<Response<v1::ListAccessRecordsResponse>, Status> {
         let (_, scope) = context(&request)?;
-        scope.touch(Touched::resource("access-log"));
         let request = request.into_inner();
+        let (filter, _) = filter(request.filter, &scope)?;
         let size = convert::page_size(request.page_size)?;
         let before = parse_optional::<u64>("page_token", &request.page_token)?;
-        let text = |t: String| Some(t).filter(|t| !t.is_empty());
-        let filter = AccessFilter {
-            who: parse_optional::<SpiffeId>("who", &request.who)?,
-            member: parse_optional::<MemberId>("member", &request.member)?,
-            action: text(request.action),
-            outcome: outcome(&request.outcome)?,
-            resource: text(request.resource),
-            since: convert::from_time("since", request.since)?,
-            until: convert::from_time("until", request.until)?,
-        };
         let (found, more) = self.node.access_records(&filter, before, size).await.map_err(status::of)?;
         let next_page_token = more.map(|before| before.to_string()).unwrap_or_default();
         let records = found.into_iter().map(|(leaf, record)| convert::access_record(leaf, record)).collect();
         Ok(Response::new(v1::ListAccessRecordsResponse { records, next_page_token }))
+    }
+
+    type WatchAccessRecordsStream = Answers<v1::WatchAccessRecordsResponse>;
+
+    async fn watch_access_records(
+        &self,
+        request: Request<v1::WatchAccessRecordsRequest>,
+    ) -> Result<Response<Self::WatchAccessRecordsStream>, Status> {
+        let (caller, scope) = context(&request)?;
+        let v1::WatchAccessRecordsRequest { filter: asked, from, follow, only_new } = request.into_inner();
+        let (filter, looked_for) = filter(asked, &scope)?;
+        let looker = Looker {
+            who: caller.peer.id.clone(),
+            from: caller.remote.to_string(),
+            request_id: caller.request_id.clone(),
+            looked_for,
+        };
+        let reach = Reach { from, follow, only_new };
+        let watch = self.node.watch_access_log(looker, filter, reach).await.map_err(status::of)?;
+        let begins = v1::WatchAccessRecordsResponse { next: watch.position(), ..Default::default() };
+        let answers = try_unfold(Some(watch), |watch: Option<AccessWatch>| async move {
+            let Some(mut watch) = watch else { return Ok(None) };
+            let Some(batch) = watch.next().await? else {
+                let (next, done) = (watch.position(), watch.is_done());
+                return Ok(Some((v1::WatchAccessRecordsResponse { records: Vec::new(), next, done }, None)));
+            };
+            let records = batch.records.into_iter().map(|(leaf, record)| convert::access_record(leaf, record));
+            let answer =
+                v1::WatchAccessRecordsResponse { records: records.collect(), next: batch.next, ..Default::default() };
+            Ok(Some((answer, Some(watch))))
+        });
+        let answers = once(async { Ok(begins) }).chain(answers.map_err(status::of));
+        Ok(Response::new(within(caller.lifetime, answers)))
     }
 
     async fn read_access_leaves(
@@ -60,7 +136,7 @@ impl v1::audit_service_server::AuditService for Audits {
         request: Request<v1::ReadAccessLeavesRequest>,
     ) -> Result<Response<v1::ReadAccessLeavesResponse>, Status> {
         let (_, scope) = context(&request)?;
-        scope.touch(Touched::resource("access-log"));
+        scope.touch(Touched::resource(LOG_RESOURCE));
         let v1::ReadAccessLeavesRequest { first, limit } = request.into_inner();
         let limit = usize::try_from(limit).ok().filter(|l| *l > 0).unwrap_or(LEAVES_MAX).min(LEAVES_MAX);
         let found = self.node.access_leaves(first, limit).await.map_err(status::of)?;
@@ -93,7 +169,7 @@ impl v1::audit_service_server::AuditService for Audits {
         request: Request<v1::GetAccessCheckpointRequest>,
     ) -> Result<Response<v1::AccessCheckpoint>, Status> {
         let (_, scope) = context(&request)?;
-        scope.touch(Touched::resource("access-log"));
+        scope.touch(Touched::resource(LOG_RESOURCE));
         let note = witnessing::offer_head(&self.node).await.map_err(status::of)?;
         let faults = self.node.access_log_faults().await.map_err(status::of)?;
         Ok(Response::new(v1::AccessCheckpoint { note: note.to_bytes(), faults }))

@@ -1,6 +1,6 @@
 //! `RecordService`.
 
-use comity_app::Withdrawal;
+use comity_app::{RecordView, Withdrawal};
 use comity_core::access::Touched;
 use comity_core::document::Stance;
 use comity_core::{MemberId, RecordId, Timestamp, VersionId};
@@ -19,6 +19,18 @@ pub(crate) fn record_id(field: &str, text: &str, scope: &crate::AccessScope) -> 
     let id: RecordId = parse(field, text)?;
     scope.touch(Touched::record(id, None));
     Ok(id)
+}
+
+/// Which version of a record somebody is shown and, of a partner's, how much of it this member has.
+fn seen(record: &RecordView) -> Touched {
+    match record {
+        RecordView::Own(own) => Touched::record(own.row.id, Some(own.row.version)),
+        RecordView::Received(copy) => {
+            let views = copy.documents.iter().rev();
+            let view = views.filter_map(|document| document.view.level()).next().unwrap_or("discover");
+            Touched::record(copy.record, Some(copy.discover.version)).by(view)
+        }
+    }
 }
 
 fn now() -> Timestamp {
@@ -51,8 +63,11 @@ impl v1::record_service_server::RecordService for Records {
 
     async fn get_record(&self, request: Request<v1::GetRecordRequest>) -> Result<Response<v1::Record>, Status> {
         let (caller, scope) = context(&request)?;
-        let id = record_id("id", &request.into_inner().id, &scope)?;
-        let view = self.node.record(&caller.peer.id, id).await.map_err(status::of)?;
+        let id: RecordId = parse("id", &request.into_inner().id)?;
+        let found = self.node.record(&caller.peer.id, id).await;
+        // Which version was seen is for whoever asks later who saw what; what was not found has none.
+        scope.touch(found.as_ref().map_or_else(|_| Touched::record(id, None), seen));
+        let view = found.map_err(status::of)?;
         Ok(Response::new(convert::record(view, true)))
     }
 
@@ -67,7 +82,7 @@ impl v1::record_service_server::RecordService for Records {
         let about = parse_optional::<RecordId>("about", &request.about)?;
         let page = self.node.records(&caller.peer.id, kind, about, &request.page_token, size).await;
         let page = page.map_err(status::of)?;
-        scope.touch_all(page.records.iter().map(|record| Touched::record(record.id(), None)));
+        scope.touch_all(page.records.iter().map(seen));
         let records = page.records.into_iter().map(|record| convert::record(record, false)).collect();
         Ok(Response::new(v1::ListRecordsResponse { records, next_page_token: page.next }))
     }
