@@ -1,6 +1,7 @@
 //! The access log's leaves: who looked at what, when, and with what outcome. NIST SP 800-53 AU-3 asks for the six things.
 
 pub mod bundle;
+pub mod reconcile;
 mod witnesses;
 
 use serde::{Deserialize, Serialize};
