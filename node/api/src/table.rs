@@ -189,6 +189,7 @@ pub const RPCS: &[Rpc] = &[
     person("AuditService/ListAccessRecords", AUDITORS),
     person("AuditService/ReadAccessLeaves", AUDITORS),
     person("AuditService/GetAccessCheckpoint", AUDITORS),
+    person("AuditService/ExportAccessLog", AUDITORS),
     person("NodeService/GetNodeStatus", EVERYBODY),
     person("NodeService/RotateStoreKey", ADMINS),
     node("PeerService/Exchange", Recording::EachCall, 10_000),

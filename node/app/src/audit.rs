@@ -84,4 +84,12 @@ impl Node {
         let origin = self.access_log_origin();
         Ok(self.access_log.checkpoint_now(&origin, &self.keys.node).await.map_err(InternalError::from)?)
     }
+
+    /// The checkpoint that an export is held against.
+    ///
+    /// # Errors
+    /// The log cannot be read, or the checkpoint not be kept.
+    pub async fn checkpoint_to_export(&self) -> Result<SignedCheckpoint, AppError> {
+        self.access_checkpoint().await
+    }
 }

@@ -4,6 +4,7 @@
 //! Stands on core, policy, store and consensus. Knows neither gRPC nor TLS nor protobuf: who calls arrives as a SPIFFE id that the
 //! edge has verified, what is answered are domain types. Time and randomness are drawn here, at the edge of the domain.
 
+mod access_export;
 mod action;
 mod approve;
 mod audit;
@@ -36,6 +37,7 @@ mod timekeeping;
 mod validity;
 mod watch;
 
+pub use access_export::AccessExport;
 pub use action::{Action, KeySignature};
 pub use approve::{ApprovalView, Decided};
 pub use ballots::{BallotView, Tabled};

@@ -267,6 +267,9 @@ impl Caller<'_> {
             .encode_to_vec(),
             "AuditService/ReadAccessLeaves" => v1::ReadAccessLeavesRequest { first: 0, limit: 1 }.encode_to_vec(),
             "AuditService/GetAccessCheckpoint" => v1::GetAccessCheckpointRequest {}.encode_to_vec(),
+            "AuditService/ExportAccessLog" => {
+                v1::ExportAccessLogRequest { leaf: Some(0), ..Default::default() }.encode_to_vec()
+            }
             "NodeService/GetNodeStatus" => v1::GetNodeStatusRequest {}.encode_to_vec(),
             "NodeService/RotateStoreKey" => v1::RotateStoreKeyRequest {}.encode_to_vec(),
             "PeerService/Exchange" => {

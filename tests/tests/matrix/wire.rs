@@ -22,6 +22,7 @@ const STREAMS: &[&str] = &[
     "ListService/ExportList",
     "ListService/WatchList",
     "MemberService/Invite",
+    "AuditService/ExportAccessLog",
     "PeerService/Exchange",
     "ConsensusService/ReadCommands",
 ];

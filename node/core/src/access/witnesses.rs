@@ -39,6 +39,16 @@ impl LogRoster {
         Self::new(parties)
     }
 
+    /// Takes another row for a party: what is known of it from elsewhere.
+    pub fn put(&mut self, member: MemberId, party: LogParty) {
+        self.0.insert(member, party);
+    }
+
+    /// Whose trust domain that is.
+    pub fn owner(&self, trust_domain: &TrustDomain) -> Option<MemberId> {
+        self.0.iter().find(|(_, party)| party.trust_domain == *trust_domain).map(|(member, _)| *member)
+    }
+
     /// One party.
     pub fn get(&self, member: MemberId) -> Option<&LogParty> {
         self.0.get(&member)
