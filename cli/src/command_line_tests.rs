@@ -68,7 +68,7 @@ async fn the_verbs_are_those_that_the_documentation_names() {
         measure attach, measure end, measure list, \
         policy check, policy test, policy explain, policy simulate, policy apply, policy show, policy list, \
         policy history, policy people, \
-        audit log, audit verify, audit checkpoint, \
+        audit log, audit verify, audit export, audit prove, audit reconcile, audit checkpoint, \
         member genesis, member list, member show, member invite, member join, member admit, member suspend, \
         member readmit, member expel, member replace-keys, member change-rule, member raise-version, \
         member rotate-keys, member revoke-keys, member enroll, member revoke-person, member require-signatures, \

@@ -8,6 +8,7 @@
 mod approve;
 mod audit;
 mod ballot;
+pub mod bundle;
 mod changes;
 mod command_line;
 mod connection;
@@ -29,6 +30,7 @@ mod node_process;
 mod node_status;
 mod output;
 mod page;
+mod part_file;
 mod pki;
 mod policy;
 mod recall;

@@ -44,9 +44,9 @@ impl LogRoster {
         self.0.insert(member, party);
     }
 
-    /// Whose trust domain that is.
-    pub fn owner(&self, trust_domain: &TrustDomain) -> Option<MemberId> {
-        self.0.iter().find(|(_, party)| party.trust_domain == *trust_domain).map(|(member, _)| *member)
+    /// Every party, by code.
+    pub fn iter(&self) -> impl Iterator<Item = (MemberId, &LogParty)> {
+        self.0.iter().map(|(member, party)| (*member, party))
     }
 
     /// One party.
