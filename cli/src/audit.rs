@@ -10,6 +10,7 @@ mod trust;
 mod verdict;
 mod verify;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -168,3 +169,19 @@ pub(crate) async fn run(command: AuditCommand, session: &mut Session<'_>) -> Res
         AuditCommand::Checkpoint { out } => checkpoint::run(session, out.as_deref()).await,
     }
 }
+
+/// `audit export -o FILE`, as many would type it: `-o` names a form of output everywhere, and a file here where it looks like one.
+pub(crate) fn file_for_output(mut args: Vec<OsString>) -> Vec<OsString> {
+    let word = |at: usize| args.get(at).and_then(|word| word.to_str()).unwrap_or_default();
+    let is_export = (1..args.len()).any(|at| word(at - 1) == "audit" && ["export", "prove"].contains(&word(at)));
+    let names_file = |at: &usize| word(*at) == "-o" && word(at + 1).contains(['.', '/']);
+    if let Some(at) = (1..args.len()).find(names_file).filter(|_| is_export)
+        && let Some(option) = args.get_mut(at)
+    {
+        *option = "-O".into();
+    }
+    args
+}
+
+#[cfg(test)]
+mod bundle_tests;

@@ -76,6 +76,7 @@ where
     I: IntoIterator,
     I::Item: Into<OsString> + Clone,
 {
+    let args = audit::file_for_output(args.into_iter().map(Into::into).collect());
     let command_line = match command_line::CommandLine::try_parse_from(args) {
         Ok(command_line) => command_line,
         Err(error) => return output.command_line_error(&error),

@@ -169,6 +169,29 @@ fn everything_that_is_published_is_proved_at_both_depths() {
 }
 
 #[test]
+fn access_logs_are_signed_with_the_keys_that_the_list_tells() {
+    let mut history = HISTORY.clone();
+    let key = |keys: MemberKeys| PublicKey(keys.node.verifying_key());
+    // Germany has rotated its node key: what it signed before still counts. Of what was revoked or replaced, nothing does.
+    rotate(&mut history, member("DE"), &MemberKeys::of(72).node, false);
+    for depth in [Depth::Public, Depth::Members] {
+        let logs = verify(&history.export(depth, &cosigners())).unwrap().logs;
+        for standing in history.state.roster().iter() {
+            let party = logs.get(standing.row.member).unwrap();
+            assert_eq!((&party.trust_domain, party.witnesses), (&standing.row.trust_domain, standing.is_voter()));
+            assert_eq!(party.node_keys.first(), Some(&standing.row.node_key), "{}", standing.row.member);
+        }
+        let keys = |code: &str| logs.get(member(code)).unwrap().node_keys.clone();
+        assert_eq!(keys("DE"), [key(MemberKeys::of(72)), key(MemberKeys::of(1))]);
+        assert_eq!(keys("CA"), [key(MemberKeys::of(41))]);
+        assert_eq!(keys("AU"), [key(MemberKeys::of(71))]);
+    }
+    history.say(member("FR"), Say::Revoke(false, true));
+    let logs = verify(&history.export(Depth::Public, &["DE", "CA", "AU"].map(member))).unwrap().logs;
+    assert!(logs.get(member("FR")).unwrap().node_keys.is_empty());
+}
+
+#[test]
 fn a_text_is_missing_only_where_it_was_annulled() {
     let good = HISTORY.export(Depth::Public, &cosigners());
     let mut missing = 0;
