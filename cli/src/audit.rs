@@ -3,18 +3,24 @@
 mod access;
 mod anomalies;
 mod checkpoint;
+mod export;
 mod filter;
 mod log;
+mod offline;
 mod person;
 mod proof;
+mod reconcile;
 mod sections;
 mod summary;
 mod thresholds;
+mod trust;
+mod verdict;
 mod verify;
 mod walk;
 mod who_saw;
 mod witnesses;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -22,6 +28,7 @@ use comity_core::RecordId;
 
 use self::filter::{Person, Stretch};
 use self::summary::By;
+use self::trust::TrustOptions;
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -89,21 +96,69 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         example: bool,
     },
-    /// Prove that the access log was neither edited, nor shortened, nor rewritten
+    /// Prove that the access log was neither edited, nor shortened, nor rewritten; of a bundle, offline
+    ///
+    /// Of a bundle, no node is called: its leaves, its checkpoint and whoever signed and cosigned that are held against the genesis, or a
+    /// list that was exported since. Without one, the node's log is read.
     ///
     /// Reads every leaf, computes its hash and the root here, and compares with the checkpoint that the node signs. Then
     /// with older checkpoints: the one remembered from the last time on this machine, and any that you name. So even a
     /// log that was rewritten and signed anew shows. Exit code 8 where something does not fit.
     #[command(
-        after_long_help = "Examples:\n  comity audit verify\n  comity audit verify --against monday.checkpoint\n  comity audit verify --save today.checkpoint"
+        after_long_help = "Examples:\n  comity audit verify\n  comity audit verify --against monday.checkpoint\n  comity audit verify --save today.checkpoint\n  comity audit verify march.bundle --genesis genesis.json\n  comity audit verify march.bundle --list list.json --against february.checkpoint"
     )]
     Verify {
-        /// An older checkpoint that this log must continue
+        /// A bundle, as audit export and audit prove write it [default: what the node has now]
+        bundle: Option<PathBuf>,
+        #[command(flatten)]
+        trust: TrustOptions,
+        /// An older checkpoint that this log must continue; may be given several times
         #[arg(long, value_name = "FILE")]
-        against: Option<PathBuf>,
+        against: Vec<PathBuf>,
         /// Write the checkpoint that was verified
         #[arg(long, value_name = "FILE")]
         save: Option<PathBuf>,
+    },
+    /// Write a part of the access log as a file that proves itself
+    ///
+    /// Whoever holds it verifies it without any node: comity audit verify BUNDLE, or a program of their own by docs/access-bundle.md. With
+    /// --for it holds what was exchanged with one party alone, without what decided, so that the party can be given it and hold it
+    /// against its own log. Only what was verified here is put in place.
+    #[command(
+        after_long_help = "Examples:\n  comity audit export --since 30d -O march.bundle\n  comity audit export --against february.checkpoint -O march.bundle\n  comity audit export --for DE -O for-de.bundle"
+    )]
+    Export(export::ExportOptions),
+    /// Show one access, and prove that it is in the log; -O writes the proof
+    #[command(
+        after_long_help = "Examples:\n  comity audit prove 4711\n  comity audit prove 4711 -O 4711.bundle\n  comity audit verify 4711.bundle --genesis genesis.json"
+    )]
+    Prove {
+        /// The leaf, as audit log shows it
+        leaf: u64,
+        /// Where to write its bundle
+        #[arg(short = 'O', long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Hold two members' bundles against each other: each release against its receipt, each receipt against its release
+    ///
+    /// Offline. Both bundles are verified first. Listed is what only one side has, by page, number and record; what lies beyond the time of
+    /// the other bundle is told apart from what is missing.
+    #[command(
+        after_long_help = "Examples:\n  comity audit reconcile fr.bundle de-for-fr.bundle --genesis genesis.json\n  comity audit reconcile fr.bundle de-for-fr.bundle --exit-code || echo 'they differ'"
+    )]
+    Reconcile {
+        /// This member's bundle
+        ours: PathBuf,
+        /// The other's
+        theirs: PathBuf,
+        #[command(flatten)]
+        trust: TrustOptions,
+        /// Exit with 9 where they differ
+        #[arg(long)]
+        exit_code: bool,
     },
     /// Fetch the newest signed checkpoint, to keep where the node's administrator cannot reach it
     #[command(after_long_help = "Examples:\n  comity audit checkpoint -O monday.checkpoint")]
@@ -135,9 +190,36 @@ pub(crate) async fn run(command: AuditCommand, session: &mut Session<'_>) -> Res
             time.since = time.since.or_else(|| "30d".parse().ok());
             anomalies::run(session, time, rules.as_deref(), example).await
         }
-        AuditCommand::Verify { against, save } => verify::run(session, against.as_deref(), save.as_deref()).await,
+        AuditCommand::Verify { bundle: Some(bundle), trust, against, save } => {
+            offline::run(session, &bundle, &trust, &against, save.as_deref())
+        }
+        AuditCommand::Verify { bundle: None, trust, against, save } => {
+            trust.expect_unused()?;
+            verify::run(session, &against, save.as_deref()).await
+        }
+        AuditCommand::Export(options) => export::run(session, options).await,
+        AuditCommand::Prove { leaf, out, force } => export::prove(session, leaf, out.as_deref(), force).await,
+        AuditCommand::Reconcile { ours, theirs, trust, exit_code } => {
+            reconcile::run(session, &ours, &theirs, &trust, exit_code)
+        }
         AuditCommand::Checkpoint { out } => checkpoint::run(session, out.as_deref()).await,
         AuditCommand::Witnesses => witnesses::run(session).await,
         AuditCommand::Conflicts => witnesses::conflicts(session).await,
     }
 }
+
+/// `audit export -o FILE`, as many would type it: `-o` names a form of output everywhere, and a file here where it looks like one.
+pub(crate) fn file_for_output(mut args: Vec<OsString>) -> Vec<OsString> {
+    let word = |at: usize| args.get(at).and_then(|word| word.to_str()).unwrap_or_default();
+    let is_export = (1..args.len()).any(|at| word(at - 1) == "audit" && ["export", "prove"].contains(&word(at)));
+    let names_file = |at: &usize| word(*at) == "-o" && word(at + 1).contains(['.', '/']);
+    if let Some(at) = (1..args.len()).find(names_file).filter(|_| is_export)
+        && let Some(option) = args.get_mut(at)
+    {
+        *option = "-O".into();
+    }
+    args
+}
+
+#[cfg(test)]
+mod bundle_tests;

@@ -68,8 +68,8 @@ async fn the_verbs_are_those_that_the_documentation_names() {
         measure attach, measure end, measure list, \
         policy check, policy test, policy explain, policy simulate, policy apply, policy show, policy list, \
         policy history, policy people, \
-        audit log, audit who-saw, audit person, audit summary, audit anomalies, audit verify, audit checkpoint, \
-        audit witnesses, audit conflicts, \
+        audit log, audit who-saw, audit person, audit summary, audit anomalies, audit verify, audit export, audit prove, \
+        audit reconcile, audit checkpoint, audit witnesses, audit conflicts, \
         member genesis, member list, member show, member invite, member join, member admit, member suspend, \
         member readmit, member expel, member replace-keys, member change-rule, member raise-version, \
         member rotate-keys, member revoke-keys, member enroll, member revoke-person, member require-signatures, \
@@ -90,6 +90,10 @@ async fn misuse_exits_with_2_and_names_the_argument() {
         ("approve no A-7K3M9QXT", "--reason"),
         ("ballot vote 3f9a perhaps", "abstain"),
         ("audit log --since yesterday", "7d"),
+        ("audit export", "--out"),
+        ("audit export -o jsn", "jsn"),
+        ("audit prove last", "last"),
+        ("audit verify --list list.json", "name one"),
         ("pki issue --member FR --role king --name x", "operator"),
         ("pki init --member XX", "ISO 3166-1"),
         ("import ofac . --uid 1 --tier private", "confidential"),
@@ -201,6 +205,35 @@ async fn a_list_that_is_none_is_not_proven() {
     let (exit, said) = comity(&format!("list verify {at}/list.json --genesis {at}/genesis.json")).await;
     assert_eq!(exit, Exit::VerificationFailed, "{}", said.err());
     assert!(said.err().contains("NOT PROVEN"), "{}", said.err());
+}
+
+#[tokio::test]
+async fn a_bundle_is_written_where_o_names_a_file_and_an_access_is_shown_where_it_names_a_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("--config {}/contexts.toml", folder.path().display());
+    // As far as to the node that is not there.
+    for args in ["audit export -o march.bundle", "audit export -o json -O march.bundle", "audit prove 7 -o ./seven"] {
+        let (exit, said) = comity(&format!("{config} {args}")).await;
+        assert_eq!(exit, Exit::Error, "{args}: {}", said.err());
+        assert!(said.err().contains("no contexts yet"), "{args}: {}", said.err());
+    }
+}
+
+#[tokio::test]
+async fn a_bundle_that_is_none_is_not_proven() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().display().to_string();
+    comity(&format!("pki init --member FR --dir {at} --endpoint 127.0.0.1:7101")).await;
+    comity(&format!("member genesis {at}/fr/member.json --name Trial -O {at}/genesis.json")).await;
+    for (bytes, told) in
+        [("", "CUT SHORT"), ("{}", "not an access bundle"), ("comity/access-bundle/v1\nx\n\n", "line 2")]
+    {
+        std::fs::write(folder.path().join("a.bundle"), bytes).unwrap();
+        let (exit, said) =
+            comity(&format!("--state {at} audit verify {at}/a.bundle --genesis {at}/genesis.json")).await;
+        assert_eq!(exit, Exit::VerificationFailed, "{}", said.err());
+        assert!(said.err().contains("NOT PROVEN") && said.err().contains(told), "{}", said.err());
+    }
 }
 
 #[tokio::test]

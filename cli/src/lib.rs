@@ -8,6 +8,7 @@
 mod approve;
 mod audit;
 mod ballot;
+pub mod bundle;
 mod changes;
 mod command_line;
 mod connection;
@@ -30,6 +31,7 @@ mod node_process;
 mod node_status;
 mod output;
 mod page;
+mod part_file;
 mod pki;
 mod policy;
 mod recall;
@@ -75,6 +77,7 @@ where
     I: IntoIterator,
     I::Item: Into<OsString> + Clone,
 {
+    let args = audit::file_for_output(args.into_iter().map(Into::into).collect());
     let command_line = match command_line::CommandLine::try_parse_from(args) {
         Ok(command_line) => command_line,
         Err(error) => return output.command_line_error(&error),

@@ -16,7 +16,7 @@ use comity_proto::v1;
 use serde::Serialize;
 
 pub(crate) use self::entries::get as entry;
-pub(crate) use self::verify::FILE_MAX_BYTES;
+pub(crate) use self::verify::{FILE_MAX_BYTES, proven};
 
 use crate::failure::Failure;
 use crate::page::Page;

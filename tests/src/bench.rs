@@ -1,5 +1,6 @@
 //! Benchmarks: what they have in common.
 
+mod audit_bundle;
 mod compare_etcd;
 mod etcd;
 mod exchange;
@@ -65,6 +66,10 @@ enum Bench {
     /// A case is decide, apply or one. Rows of `apply` say how long it took until the outbox was rebuilt, the first page could be
     /// pulled, and all was decided; those of `one`, from an edit until the partner was told.
     Policy(policy::PolicyOptions),
+    /// A bundle of an access log verified, beside one SHA-256 of the same file
+    ///
+    /// An operation is a leaf. The file is read from the disk, or from what the system has cached of it, by both alike and by turns.
+    AuditBundle(audit_bundle::BundleOptions),
 }
 
 /// What every benchmark takes.
@@ -115,6 +120,10 @@ pub fn main_with(arguments: Vec<OsString>) -> ExitCode {
         Bench::Policy(policy) => {
             let measured = runtime.block_on(policy::run(&policy));
             (policy.options, measured)
+        }
+        Bench::AuditBundle(bundle) => {
+            let measured = audit_bundle::run(&bundle);
+            (bundle.options, measured)
         }
         Bench::Watch(options) => {
             let measured = runtime.block_on(watch::run(&options));

@@ -4,11 +4,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use comity_core::access;
-use comity_core::checkpoint::SignedCheckpoint;
+use comity_core::TrustDomain;
+use comity_core::access::{self, Unattested};
+use comity_core::canonical::Hex32;
+use comity_core::checkpoint::{InvalidCheckpoint, SignedCheckpoint};
 use comity_core::genesis::{Genesis, RosterMember};
 use comity_proto::v1;
 
+use crate::bundle::Trust;
 use crate::connection::{Node, read_bounded};
 use crate::contexts::write_whole;
 use crate::exit::Exit;
@@ -17,10 +20,7 @@ use crate::refusal::Asked;
 use crate::session::Session;
 
 /// The largest checkpoint that is read, in bytes.
-const NOTE_MAX_BYTES: u64 = 64 * 1024;
-
-/// The first incarnation of a log: a restored one begins another.
-const INCARNATION: u64 = 1;
+pub(crate) const NOTE_MAX_BYTES: u64 = 64 * 1024;
 
 pub(crate) async fn run(session: &mut Session<'_>, out: Option<&Path>) -> Result<(), Failure> {
     let node = session.node().await?;
@@ -58,9 +58,11 @@ pub(crate) fn read(path: &Path, node: &Node) -> Result<SignedCheckpoint, Failure
     })
 }
 
-fn check(note: &[u8], member: &RosterMember) -> Result<SignedCheckpoint, comity_core::checkpoint::InvalidCheckpoint> {
+/// Of any incarnation of the member's log: which one it is shows in its origin.
+fn check(note: &[u8], member: &RosterMember) -> Result<SignedCheckpoint, InvalidCheckpoint> {
     let signed = SignedCheckpoint::from_bytes(note)?;
-    signed.verify(&access::log_origin(&member.trust_domain, INCARNATION), &member.node_key.0)?;
+    let incarnation = access::parse_log_origin(&signed.checkpoint.origin).map_or(1, |(_, incarnation)| incarnation);
+    signed.verify(&access::log_origin(&member.trust_domain, incarnation), &member.node_key.0)?;
     Ok(signed)
 }
 
@@ -73,9 +75,37 @@ pub(crate) struct Remembered {
 
 impl Remembered {
     pub(crate) fn of(session: &Session<'_>, genesis: &Genesis, member: &RosterMember) -> Result<Self, Failure> {
-        let federation: String = genesis.federation().to_string().chars().take(16).collect();
-        let name = format!("{}-{federation}.checkpoint", member.trust_domain);
+        Self::named(session, genesis.federation(), &member.trust_domain)
+    }
+
+    fn named(session: &Session<'_>, federation: Hex32, trust_domain: &TrustDomain) -> Result<Self, Failure> {
+        let federation: String = federation.to_string().chars().take(16).collect();
+        let name = format!("{trust_domain}-{federation}.checkpoint");
         Ok(Self { path: session.state_folder()?.join("access-log").join(name) })
+    }
+
+    /// What was remembered of the logs of a federation, as far as a roster knows the keys that signed it.
+    pub(crate) fn all(session: &Session<'_>, trust: &Trust) -> Result<Vec<(Self, SignedCheckpoint)>, Failure> {
+        let mut found = Vec::new();
+        for (_, party) in trust.roster.iter() {
+            let remembered = Self::named(session, trust.federation, &party.trust_domain)?;
+            if !remembered.path.exists() {
+                continue;
+            }
+            let refused = |problem: String| {
+                let message = format!("{}: not what was remembered: {problem}", remembered.path.display());
+                Failure::new(Exit::VerificationFailed, message).next("comity audit verify --state ANOTHER-FOLDER")
+            };
+            let note = SignedCheckpoint::from_bytes(&read_bounded(&remembered.path, NOTE_MAX_BYTES)?);
+            let note = note.map_err(|e| refused(e.to_string()))?;
+            match trust.roster.attest(&note) {
+                Ok(_) => found.push((remembered, note)),
+                // Remembered by a list that is newer than this roster.
+                Err(Unattested::Unsigned(_)) => {}
+                Err(problem) => return Err(refused(problem.to_string())),
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) fn for_node(session: &Session<'_>, node: &Node) -> Result<Self, Failure> {

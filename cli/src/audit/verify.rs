@@ -1,6 +1,6 @@
 //! `comity audit verify`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use comity_core::access::AccessLeaf;
 use comity_core::canonical::Hex32;
@@ -21,20 +21,29 @@ use crate::session::Session;
 /// How many leaves are asked for at once.
 const PAGE_LEAVES: i32 = 1_000;
 
-pub(crate) async fn run(session: &mut Session<'_>, against: Option<&Path>, save: Option<&Path>) -> Result<(), Failure> {
+pub(crate) async fn run(session: &mut Session<'_>, against: &[PathBuf], save: Option<&Path>) -> Result<(), Failure> {
     let node = session.node().await?;
     let remembered = Remembered::for_node(session, &node)?;
     // The files first: a checkpoint that cannot be read must not cost a walk over the whole log.
     let mut older = Vec::new();
-    if let Some(path) = against {
+    for path in against {
         older.push(older_from(path.display().to_string(), read(path, &node)?));
     }
     if let Some(note) = remembered.read(&node)? {
         older.push(older_from(format!("the checkpoint last verified here ({})", remembered.path().display()), note));
     }
     let (note, faults) = fetch(&node).await?;
+    if let Some(other) = older.iter().find(|older| older.checkpoint.origin != note.checkpoint.origin) {
+        let message = format!(
+            "access log: NOT PROVEN: the node now signs for {}; {} is of {}: the log was begun anew, and what was lost is told by its \
+             first leaf",
+            note.checkpoint.origin, other.source, other.checkpoint.origin
+        );
+        return Err(Failure::new(Exit::VerificationFailed, message)
+            .next("comity audit prove 0, and ask the node's administrator"));
+    }
     prove(session, &node, &note, older.clone()).await.map_err(|unproven| match unproven {
-        Unproven::Tampering(tampering) => tampered(tampering, against.is_some()),
+        Unproven::Tampering(tampering) => tampered(tampering, !against.is_empty()),
         Unproven::Failure(failure) => failure,
     })?;
     // The leaves hold; what they are searched by may have been changed beside them, and then `audit log` hides things.
@@ -124,7 +133,7 @@ async fn prove(session: &Session<'_>, node: &Node, note: &SignedCheckpoint, olde
     Ok(proof.finish()?)
 }
 
-fn progress(session: &Session<'_>, leaves: u64) -> ProgressBar {
+pub(crate) fn progress(session: &Session<'_>, leaves: u64) -> ProgressBar {
     if !session.output.can_draw_progress() {
         return ProgressBar::hidden();
     }

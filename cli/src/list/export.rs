@@ -1,7 +1,5 @@
 //! `comity list export`: the agreed list as one file, whole or not at all.
 
-use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use comity_proto::v1;
@@ -9,6 +7,7 @@ use tonic::Streaming;
 
 use super::verify::FILE_MAX_BYTES;
 use crate::failure::Failure;
+use crate::part_file::PartFile;
 use crate::refusal::Asked;
 use crate::session::Session;
 
@@ -58,13 +57,8 @@ async fn to_stdout(
     Ok(())
 }
 
-/// Writes beside the file and puts it in place when it is whole: an export that was cut short must not look like one.
 async fn to_file(path: &Path, mut chunks: Streaming<v1::ExportListResponse>, asked: &Asked) -> Result<u64, Failure> {
-    let failed = |e: std::io::Error| Failure::error(format!("{}: cannot be written: {e}", path.display()));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".part-{}", std::process::id()));
-    let part_path = Unfinished(path.with_file_name(name));
-    let mut file = fs::File::create(&part_path.0).map_err(failed)?;
+    let mut file = PartFile::create(path)?;
     let mut bytes = 0;
     while let Some(part) = chunks.message().await.map_err(|s| asked.refused(s))? {
         bytes += part.chunk.len() as u64;
@@ -73,18 +67,8 @@ async fn to_file(path: &Path, mut chunks: Streaming<v1::ExportListResponse>, ask
                 "the export is larger than {FILE_MAX_BYTES} bytes: nothing was written"
             )));
         }
-        file.write_all(&part.chunk).map_err(failed)?;
+        file.write(&part.chunk)?;
     }
-    file.sync_all().map_err(failed)?;
-    fs::rename(&part_path.0, path).map_err(failed)?;
+    file.finish()?;
     Ok(bytes)
-}
-
-/// A file that is taken away again unless it was renamed.
-struct Unfinished(PathBuf);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
 }

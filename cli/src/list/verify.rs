@@ -32,7 +32,7 @@ pub(crate) fn run(session: &mut Session<'_>, file: &Path, genesis_path: &Path) -
 }
 
 /// What a file proves, or why it does not.
-pub(super) fn proven<T>(file: &Path, result: Result<T, UnprovenExport>) -> Result<T, Failure> {
+pub(crate) fn proven<T>(file: &Path, result: Result<T, UnprovenExport>) -> Result<T, Failure> {
     result.map_err(|unproven| {
         Failure::new(Exit::VerificationFailed, format!("{}: NOT PROVEN: {unproven}", file.display())).next(
             "comity list export -O FILE from another member's node, then comity list verify FILE --genesis GENESIS",

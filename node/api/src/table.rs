@@ -200,6 +200,7 @@ pub const RPCS: &[Rpc] = &[
     person("AuditService/ReadAccessLeaves", AUDITORS),
     person("AuditService/GetAccessCheckpoint", AUDITORS),
     person("AuditService/ListWitnessConflicts", AUDITORS),
+    person("AuditService/ExportAccessLog", AUDITORS),
     held(person("NodeService/GetNodeStatus", EVERYBODY)),
     held(person("NodeService/DeclareLoss", ADMINS)),
     held(person("NodeService/StartUnconfirmed", ADMINS)),

@@ -116,4 +116,16 @@ impl Node {
         let origin = self.access_log_origin();
         Ok(self.access_log.checkpoint_now(&origin, &self.keys.node).await.map_err(InternalError::from)?)
     }
+
+    /// The checkpoint that an export is held against: the newest that enough members cosigned; the newest of all where there is none,
+    /// or where the leaf that is wanted came after it.
+    ///
+    /// # Errors
+    /// The log cannot be read, or the checkpoint not be kept.
+    pub(crate) async fn checkpoint_to_export(&self, leaf: Option<u64>) -> Result<SignedCheckpoint, AppError> {
+        match self.witnessed_checkpoint().await? {
+            Some(note) if leaf.is_none_or(|leaf| leaf < note.checkpoint.size) => Ok(note),
+            _ => self.access_checkpoint().await,
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! Stands on core, policy, store and consensus. Knows neither gRPC nor TLS nor protobuf: who calls arrives as a SPIFFE id that the
 //! edge has verified, what is answered are domain types. Time and randomness are drawn here, at the edge of the domain.
 
+mod access_export;
 mod access_watch;
 mod action;
 mod approve;
@@ -41,6 +42,7 @@ mod watch;
 mod watchers;
 mod witnessing;
 
+pub use access_export::AccessExport;
 pub use access_watch::{AccessBatch, AccessWatch, LOG_RESOURCE, Looker, Reach, WATCH_ENDED};
 pub use action::{Action, KeySignature};
 pub use approve::{ApprovalView, Decided};

@@ -1,11 +1,15 @@
 //! The access log's leaves: who looked at what, when, and with what outcome. NIST SP 800-53 AU-3 asks for the six things.
 
+mod attestation;
+pub mod bundle;
 mod loss;
+pub mod reconcile;
 pub mod witness;
 
 use serde::{Deserialize, Serialize};
 
-pub use loss::{DeclaredLoss, LOST_RANGES_MAX, LostRange};
+pub use self::attestation::{Attested, LogParty, LogRoster, Unattested};
+pub use self::loss::{DeclaredLoss, LOST_RANGES_MAX, LostRange};
 
 use crate::canonical::{self, Hex32, InvalidJson};
 use crate::member::MemberId;
@@ -244,6 +248,14 @@ pub fn log_origin(trust_domain: &TrustDomain, incarnation: u64) -> String {
     format!("{trust_domain}/access-log/{incarnation}")
 }
 
+/// Whose access log an origin is, and which incarnation; nothing where it is of another log.
+pub fn parse_log_origin(origin: &str) -> Option<(TrustDomain, u64)> {
+    let (trust_domain, incarnation) = origin.split_once("/access-log/")?;
+    let parsed = (trust_domain.parse().ok()?, incarnation.parse().ok()?);
+    // One spelling alone: neither a sign nor zeros in front.
+    (parsed.1 > 0 && log_origin(&parsed.0, parsed.1) == origin).then_some(parsed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,6 +279,16 @@ mod tests {
         assert!(withheld.read().unwrap().touched.iter().all(|touched| touched.because.is_empty()));
         let other = AccessLeaf::new(&page(), [Hex32([1; 32]), Hex32([3; 32])]);
         assert_eq!(AccessLeaf { annex: other.annex, ..leaf }.read(), Err(InvalidLeaf::Annex));
+    }
+
+    #[test]
+    fn an_origin_is_read_as_it_is_written_and_in_no_other_way() {
+        let domain: TrustDomain = "fr.comity.example".parse().unwrap();
+        assert_eq!(parse_log_origin(&log_origin(&domain, 12)), Some((domain, 12)));
+        for other in ["fr.comity.example/access-log/", "fr.comity.example/access-log/01", "x/access-log/+1", "x/public"]
+        {
+            assert_eq!(parse_log_origin(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use self::authority::Proof;
 pub use self::entries::{PublicEntry, PublicList, PublishedStatus};
 use self::public_roster::PublicRoster;
+use crate::access::LogRoster;
 use crate::canonical::{self, Hex32, InvalidJson};
 use crate::checkpoint::{InvalidCheckpoint, SignedCheckpoint};
 use crate::genesis::Genesis;
@@ -99,6 +100,8 @@ pub struct VerifiedList {
     pub voters: Vec<MemberId>,
     /// How many of them must cosign.
     pub cosigners_needed: usize,
+    /// Who signs and cosigns access logs at that position.
+    pub logs: LogRoster,
 }
 
 /// Why an export does not prove what it says.
@@ -211,6 +214,7 @@ impl ListExport {
             list,
             cosigners_needed: Genesis::cosigners_needed(voters.len()),
             voters: voters.into_keys().collect(),
+            logs: roster.logs(),
         })
     }
 

@@ -50,6 +50,30 @@ impl Frontier {
         stored
     }
 
+    /// Appends a leaf whose hashes are not to be stored.
+    pub fn push(&mut self, leaf: Hex32) {
+        self.push_subtree(0, leaf);
+    }
+
+    /// Appends a complete subtree of `2^level` leaves by its hash. Says whether one can begin at this size.
+    pub fn push_subtree(&mut self, level: u32, subtree: Hex32) -> bool {
+        let Some(size) = 1_u64.checked_shl(level).and_then(|leaves| self.size.checked_add(leaves)) else {
+            return false;
+        };
+        if self.size.trailing_zeros() < level {
+            return false;
+        }
+        let (mut hash, mut n) = (subtree, self.size >> level);
+        while n & 1 == 1 {
+            let Some(left) = self.peaks.pop() else { break };
+            hash = node_hash(left, hash);
+            n >>= 1;
+        }
+        self.peaks.push(hash);
+        self.size = size;
+        true
+    }
+
     /// The root.
     pub fn root(&self) -> Hex32 {
         let mut peaks = self.peaks.iter().rev();
@@ -73,6 +97,47 @@ impl Frontier {
     pub fn restore(size: u64, peaks: Vec<Hex32>) -> Option<Self> {
         (peaks.len() == size.count_ones() as usize).then_some(Self { size, peaks })
     }
+}
+
+/// A complete subtree: `2^level` leaves from leaf `n * 2^level` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subtree {
+    /// Its height.
+    pub level: u32,
+    /// Its place among those of its height.
+    pub n: u64,
+}
+
+impl Subtree {
+    /// The largest complete subtrees that together cover the leaves `from` to `to - 1`, in order: of two times 64 at the most.
+    pub fn covering(mut from: u64, to: u64) -> Vec<Self> {
+        let mut cover = Vec::new();
+        while from < to {
+            let level = from.trailing_zeros().min((to - from).ilog2());
+            cover.push(Self { level, n: from >> level });
+            from += 1 << level;
+        }
+        cover
+    }
+
+    /// Where its hash is stored.
+    pub fn stored_index(self) -> u64 {
+        // INVARIANT: a level is below 64.
+        tlog::stored_hash_index(u8::try_from(self.level).unwrap_or(u8::MAX), self.n)
+    }
+}
+
+/// How many hashes the inclusion proof of leaf `n` among `size` has (RFC 9162, section 2.1.3.2).
+pub fn inclusion_path_len(n: u64, size: u64) -> usize {
+    let (mut n, mut last, mut len) = (n, size.saturating_sub(1), 0);
+    while last > 0 {
+        if n & 1 == 1 || n < last {
+            len += 1;
+        }
+        n >>= 1;
+        last >>= 1;
+    }
+    len
 }
 
 fn node_hash(left: Hex32, right: Hex32) -> Hex32 {
@@ -100,6 +165,11 @@ impl MerkleLog {
     /// Appends a leaf by its hash.
     pub fn append(&mut self, leaf: Hex32) {
         self.stored.extend(self.frontier.append(leaf));
+    }
+
+    /// The hash of a complete subtree; nothing if the log is not that long yet.
+    pub fn subtree(&self, subtree: Subtree) -> Option<Hex32> {
+        usize::try_from(subtree.stored_index()).ok().and_then(|index| self.stored.get(index)).copied()
     }
 
     /// The root that the log had at `size`; nothing if it is not that long yet.
@@ -220,6 +290,30 @@ mod tests {
                 bent[at].0[0] ^= 1;
                 prop_assert!(!check_inclusion(&bent, size, log.root(), n, leaf));
             }
+        }
+
+        #[test]
+        fn subtrees_beside_a_range_give_the_root(size in 1_u64..300, a in any::<u64>(), b in any::<u64>()) {
+            let (log, leaves) = log_of(size);
+            let (a, b) = (a % (size + 1), b % (size + 1));
+            let (first, end) = (a.min(b), a.max(b));
+            let mut frontier = Frontier::default();
+            for subtree in Subtree::covering(0, first) {
+                prop_assert!(frontier.push_subtree(subtree.level, log.subtree(subtree).unwrap()));
+            }
+            leaves[first as usize..end as usize].iter().for_each(|leaf| frontier.push(*leaf));
+            prop_assert_eq!(frontier.root(), log.root_at(end).unwrap());
+            for subtree in Subtree::covering(end, size) {
+                prop_assert!(frontier.push_subtree(subtree.level, log.subtree(subtree).unwrap()));
+            }
+            prop_assert_eq!((frontier.size(), frontier.root()), (size, log.root()));
+        }
+
+        #[test]
+        fn proofs_are_as_long_as_is_told(size in 1_u64..300, n in any::<u64>()) {
+            let (log, _) = log_of(size);
+            let n = n % size;
+            prop_assert_eq!(log.prove_inclusion(size, n).unwrap().len(), inclusion_path_len(n, size));
         }
 
         #[test]

@@ -4,6 +4,7 @@
 //! the same call always makes the same bytes. Whoever draws two ids of one kind gives them different serials.
 #![allow(clippy::expect_used, clippy::panic, reason = "a fixture that cannot be made is a test that fails")]
 
+mod access_log;
 mod history;
 mod say;
 mod snapshot;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 
+pub use self::access_log::{AccessLogOf, instant};
 pub use self::history::{Depth, History};
 pub use self::say::{Say, measure};
 pub use self::snapshot::Snapshot;

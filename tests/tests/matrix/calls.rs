@@ -285,6 +285,9 @@ impl Caller<'_> {
                 v1::AddCheckpointRequest { federation, note: note.to_bytes(), ..Default::default() }.encode_to_vec()
             }
             "WitnessService/GetWitnessed" => v1::GetWitnessedRequest { federation }.encode_to_vec(),
+            "AuditService/ExportAccessLog" => {
+                v1::ExportAccessLogRequest { leaf: Some(0), ..Default::default() }.encode_to_vec()
+            }
             "NodeService/GetNodeStatus" => v1::GetNodeStatusRequest {}.encode_to_vec(),
             "NodeService/RotateStoreKey" => v1::RotateStoreKeyRequest {}.encode_to_vec(),
             "PeerService/Exchange" => {

@@ -23,6 +23,7 @@ const STREAMS: &[&str] = &[
     "ListService/WatchList",
     "AuditService/WatchAccessRecords",
     "MemberService/Invite",
+    "AuditService/ExportAccessLog",
     "PeerService/Exchange",
     "ConsensusService/ReadCommands",
 ];

@@ -1,6 +1,6 @@
 //! `AuditService`.
 
-use comity_app::{AccessWatch, LOG_RESOURCE, Looker, Reach};
+use comity_app::{AccessExport, AccessWatch, LOG_RESOURCE, Looker, Reach};
 use comity_core::access::{Outcome, Touched};
 use comity_core::{MemberId, Role, SpiffeId};
 use comity_proto::v1;
@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use crate::caller::{AccessScope, context};
 use crate::convert::{self, parse_optional};
-use crate::services::chunks::{Answers, within};
+use crate::services::chunks::{Answers, chunks, within};
 use crate::services::service;
 use crate::{status, witnessing};
 
@@ -173,5 +173,32 @@ impl v1::audit_service_server::AuditService for Audits {
         let note = witnessing::offer_head(&self.node).await.map_err(status::of)?;
         let faults = self.node.access_log_faults().await.map_err(status::of)?;
         Ok(Response::new(v1::AccessCheckpoint { note: note.to_bytes(), faults }))
+    }
+
+    type ExportAccessLogStream = Answers<v1::ExportAccessLogResponse>;
+
+    async fn export_access_log(
+        &self,
+        request: Request<v1::ExportAccessLogRequest>,
+    ) -> Result<Response<Self::ExportAccessLogStream>, Status> {
+        let (caller, scope) = context(&request)?;
+        let request = request.into_inner();
+        let asked = AccessExport {
+            since: convert::from_time("since", request.since)?,
+            until: convert::from_time("until", request.until)?,
+            party: parse_optional::<MemberId>("party", &request.party)?,
+            leaf: request.leaf,
+            older: request.older,
+        };
+        if asked.leaf.is_some() && (asked.since.is_some() || asked.until.is_some() || asked.party.is_some()) {
+            return Err(status::field("leaf", "goes with neither since, until nor party"));
+        }
+        // Noted before anything is read: what somebody wanted to take away is known, whether it was there or not.
+        scope.touch(Touched::resource("access-log").by(asked.to_string()));
+        // Whoever is told of the newest leaves can cosign them; who cannot be reached is waited for no longer than for an answer.
+        witnessing::offer_head(&self.node).await.map_err(status::of)?;
+        let pieces = self.node.export_access_log(asked).await.map_err(status::of)?;
+        let answers = chunks(pieces).map_ok(|chunk| v1::ExportAccessLogResponse { chunk });
+        Ok(Response::new(within(caller.lifetime, answers)))
     }
 }

@@ -6,7 +6,7 @@ use crate::checkpoint::Checkpoint;
 use crate::merkle;
 use crate::spiffe::TrustDomain;
 
-use super::{AccessLeaf, log_origin};
+use super::{AccessLeaf, parse_log_origin};
 
 /// How many of the other voting members must have cosigned a head of an access log before it counts as witnessed: more than half. Half
 /// of them, rounded up, are then enough to ask what the log had come to: one of them knows.
@@ -21,8 +21,7 @@ pub const fn answers_needed(others: usize) -> usize {
 
 /// The incarnation in the origin of a member's access log; nothing where it is another log's origin.
 pub fn incarnation_of(origin: &str, trust_domain: &TrustDomain) -> Option<u64> {
-    let incarnation: u64 = origin.rsplit_once('/')?.1.parse().ok()?;
-    (incarnation > 0 && log_origin(trust_domain, incarnation) == origin).then_some(incarnation)
+    parse_log_origin(origin).filter(|(domain, _)| domain == trust_domain).map(|(_, incarnation)| incarnation)
 }
 
 /// The leaf that opened an incarnation, and the proof that it is in the log.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::access::{AccessRecord, DeclaredLoss, LostRange};
+use crate::access::{AccessRecord, DeclaredLoss, LostRange, log_origin};
 use crate::merkle::MerkleLog;
 use crate::timestamp::Timestamp;
 

@@ -169,6 +169,31 @@ fn everything_that_is_published_is_proved_at_both_depths() {
 }
 
 #[test]
+fn access_logs_are_signed_with_the_keys_that_the_list_tells() {
+    let key = |keys: MemberKeys| PublicKey(keys.node.verifying_key());
+    for depth in [Depth::Public, Depth::Members] {
+        let logs = verify(&HISTORY.export(depth, &cosigners())).unwrap().logs;
+        for standing in HISTORY.state.roster().iter() {
+            let party = logs.get(standing.row.member).unwrap();
+            assert_eq!((&party.trust_domain, party.witnesses), (&standing.row.trust_domain, standing.is_voter()));
+            assert_eq!(party.node_keys.first(), Some(&standing.row.node_key), "{}", standing.row.member);
+        }
+        // Of what was replaced or revoked, nothing counts.
+        let keys = |code: &str| logs.get(member(code)).unwrap().node_keys.clone();
+        assert_eq!((keys("CA"), keys("AU")), (vec![key(MemberKeys::of(41))], vec![key(MemberKeys::of(71))]));
+    }
+    // What was signed before a rotation still counts.
+    let mut history = History::new(Federation::new(4));
+    rotate(&mut history, member("DE"), &MemberKeys::of(72).node, false);
+    history.say(member("FR"), Say::Revoke(false, true));
+    let export = history.export(Depth::Public, &["DE", "CA", "AU"].map(member));
+    let logs = ListExport::verify(&export.to_bytes(), &history.federation.genesis).unwrap().logs;
+    let keys = |code: &str| logs.get(member(code)).unwrap().node_keys.clone();
+    assert_eq!(keys("DE"), [key(MemberKeys::of(72)), key(MemberKeys::of(1))]);
+    assert!(keys("FR").is_empty());
+}
+
+#[test]
 fn a_text_is_missing_only_where_it_was_annulled() {
     let good = HISTORY.export(Depth::Public, &cosigners());
     let mut missing = 0;

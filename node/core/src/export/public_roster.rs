@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::access::{LogParty, LogRoster};
 use crate::dsse::PublicKey;
 use crate::genesis::Genesis;
 use crate::list::{PublishedEvent, PublishedMember};
@@ -26,6 +27,9 @@ struct Row {
     node_revoked: bool,
     /// Every decision key that it has had: votes that were cast before a rotation still verify.
     decision_keys: Vec<PublicKey>,
+    /// The node keys that count for what was signed with them: checkpoints from before a rotation still verify, those from before a
+    /// revocation or a replacement do not.
+    node_keys: Vec<PublicKey>,
 }
 
 impl PublicRoster {
@@ -44,9 +48,13 @@ impl PublicRoster {
 
     fn put(&mut self, published: PublishedMember) {
         let before = self.members.remove(&published.member);
-        let mut decision_keys = before.map(|row| row.decision_keys).unwrap_or_default();
+        let (mut decision_keys, mut node_keys) =
+            before.map(|row| (row.decision_keys, row.node_keys)).unwrap_or_default();
         decision_keys.push(published.decision_key);
-        let row = Row { status: MemberStatus::Active, node_revoked: false, decision_keys, published };
+        if !node_keys.contains(&published.node_key) {
+            node_keys.push(published.node_key);
+        }
+        let row = Row { status: MemberStatus::Active, node_revoked: false, decision_keys, node_keys, published };
         self.members.insert(row.published.member, row);
     }
 
@@ -71,6 +79,11 @@ impl PublicRoster {
                 if let (Some((status, revoked, key)), Some(row)) = (before, self.members.get_mut(&member.member)) {
                     row.status = status;
                     row.node_revoked = revoked && key == member.node_key;
+                    if row.node_revoked {
+                        row.node_keys.clear();
+                    } else if matches!(event, PublishedEvent::KeysReplaced { .. }) {
+                        row.node_keys = vec![member.node_key];
+                    }
                 }
             }
             PublishedEvent::Suspended { member } => status(self, member, MemberStatus::Suspended),
@@ -79,6 +92,9 @@ impl PublicRoster {
             PublishedEvent::KeysRevoked { member, node, .. } => {
                 if let Some(row) = self.members.get_mut(member) {
                     row.node_revoked |= node;
+                    if *node {
+                        row.node_keys.clear();
+                    }
                 }
             }
             PublishedEvent::RuleChanged { kind, rule } => self.rules.entry(*kind).or_default().push(*rule),
@@ -104,6 +120,16 @@ impl PublicRoster {
                 (row.published.member, voter)
             })
             .collect()
+    }
+
+    /// Whose access logs there are, and who signs and cosigns them.
+    pub(super) fn logs(&self) -> LogRoster {
+        let party = |row: &Row| LogParty {
+            trust_domain: row.published.trust_domain.clone(),
+            node_keys: row.node_keys.iter().rev().copied().collect(),
+            witnesses: row.published.voting && row.status == MemberStatus::Active,
+        };
+        LogRoster::new(self.members.iter().map(|(member, row)| (*member, party(row))))
     }
 
     /// Every decision key that a member has had.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use comity_core::canonical::Hex32;
-use comity_core::merkle::Frontier;
+use comity_core::merkle::{Frontier, Subtree};
 use tlog_tiles::tlog::{self, Hash, HashReader};
 
 use super::AccessLog;
@@ -49,6 +49,17 @@ impl AccessLog {
             return Ok(Vec::new());
         }
         self.prove(|reader| tlog::prove_tree(new, old, reader)).await
+    }
+
+    /// The hashes of complete subtrees, in the order asked for.
+    ///
+    /// # Errors
+    /// The log is not that long, or one could not be read.
+    pub async fn subtree_hashes(&self, subtrees: &[Subtree]) -> Result<Vec<Hex32>, AccessLogError> {
+        let indexes: Vec<u64> = subtrees.iter().map(|subtree| subtree.stored_index()).collect();
+        let stored = fetch(&mut self.inner.database.read().await?, &indexes).await?;
+        let hash = |index: u64| stored.get(&index).copied().ok_or(Tampering::StoredHash { index }.into());
+        indexes.into_iter().map(hash).collect()
     }
 
     fn expect_size(&self, asked: u64) -> Result<(), AccessLogError> {

@@ -534,3 +534,24 @@ async fn cosignatures_stay_with_their_checkpoint() {
     forged.root = Hex32([1; 32]);
     assert!(log.keep_cosigned(SignedCheckpoint::unsigned(forged), 9).await.is_err());
 }
+
+#[tokio::test]
+async fn subtrees_beside_a_range_give_the_root() {
+    let test = filled(37).await;
+    let log = test.store.access_log();
+    let head = log.head();
+    for (first, end) in [(0, 37), (5, 20), (16, 36), (36, 37)] {
+        let mut frontier = merkle::Frontier::default();
+        let left = merkle::Subtree::covering(0, first);
+        for (subtree, hash) in left.iter().zip(log.subtree_hashes(&left).await.unwrap()) {
+            assert!(frontier.push_subtree(subtree.level, hash));
+        }
+        log.leaves(first, (end - first) as usize).await.unwrap().iter().for_each(|leaf| frontier.push(leaf.hash));
+        let right = merkle::Subtree::covering(end, head.size);
+        for (subtree, hash) in right.iter().zip(log.subtree_hashes(&right).await.unwrap()) {
+            assert!(frontier.push_subtree(subtree.level, hash));
+        }
+        assert_eq!((frontier.size(), frontier.root()), (head.size, head.root), "{first} to {end}");
+    }
+    assert!(log.subtree_hashes(&merkle::Subtree::covering(37, 38)).await.is_err());
+}
