@@ -15,6 +15,7 @@ mod error;
 mod export;
 mod fresh;
 mod keys;
+mod log_trouble;
 mod measures;
 mod members;
 mod motions;
