@@ -134,4 +134,6 @@ impl AccessLog {
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
+mod tamper_tests;
+#[cfg(test)]
 mod tests;

@@ -85,6 +85,20 @@ pub enum Tampering {
         /// Which, in the order of storage.
         index: u64,
     },
+    /// A row where there can be none.
+    #[error("{table} has a row that is numbered {n}, where there is no leaf")]
+    Stray {
+        /// In which table.
+        table: &'static str,
+        /// Its number.
+        n: i64,
+    },
+    /// An index contradicts its table.
+    #[error("a search would miss something or find too much: {problem}")]
+    Index {
+        /// As the database says it.
+        problem: String,
+    },
     /// There are more hashes than leaves.
     #[error("hashes are stored beyond the last leaf")]
     BeyondLastLeaf,
