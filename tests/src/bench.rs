@@ -1,5 +1,6 @@
 //! Benchmarks: what they have in common.
 
+mod audit;
 mod compare_etcd;
 mod etcd;
 mod exchange;
@@ -65,6 +66,10 @@ enum Bench {
     /// A case is decide, apply or one. Rows of `apply` say how long it took until the outbox was rebuilt, the first page could be
     /// pulled, and all was decided; those of `one`, from an edit until the partner was told.
     Policy(policy::PolicyOptions),
+    /// Durable records of the access log a second, beside bare SQLite commits by turns in one run
+    ///
+    /// A case is the number of callers: 1, 16, 64. With --grow, what an append and an inclusion proof cost in a long log, too.
+    Audit(audit::AuditOptions),
 }
 
 /// What every benchmark takes.
@@ -115,6 +120,10 @@ pub fn main_with(arguments: Vec<OsString>) -> ExitCode {
         Bench::Policy(policy) => {
             let measured = runtime.block_on(policy::run(&policy));
             (policy.options, measured)
+        }
+        Bench::Audit(audit) => {
+            let measured = runtime.block_on(audit::run(&audit));
+            (audit.options, measured)
         }
         Bench::Watch(options) => {
             let measured = runtime.block_on(watch::run(&options));
