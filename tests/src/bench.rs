@@ -68,7 +68,7 @@ enum Bench {
     Policy(policy::PolicyOptions),
     /// Durable records of the access log a second, beside bare SQLite commits by turns in one run
     ///
-    /// A case is the number of callers: 1, 16, 64. With --grow, what an append and an inclusion proof cost in a long log, too.
+    /// A case is the number of callers, 1, 16, 64, or page: what is recorded of an exchange's full page. With --grow, what an append and an inclusion proof cost in a long log, too.
     Audit(audit::AuditOptions),
 }
 

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use comity_core::access::{AccessRecord, Touched};
+use comity_core::access::{AccessRecord, ExchangedPage, Touched};
 use comity_core::canonical::Hex32;
-use comity_core::{MemberId, Timestamp};
+use comity_core::{MemberId, Timestamp, VersionId};
 use comity_store::{AccessLog, KeyFile, NationalStore, StoreLocation};
 use tokio::task::JoinSet;
 
@@ -24,6 +24,11 @@ const CALLERS: [usize; 3] = [1, 16, 64];
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Sizes at which an append is measured; the last one only where it is asked for.
 const SIZES: [u64; 3] = [1_000, 1_000_000, 10_000_000];
+/// The case of an exchange's pages.
+const PAGE: &str = "page";
+/// Items of a full page, and pages that are recorded.
+const PAGE_ITEMS: u64 = 512;
+const PAGES: u64 = 400;
 /// Inclusion proofs that are made.
 const PROOFS: u64 = 1_000;
 
@@ -64,6 +69,18 @@ pub(super) async fn run(options: &AuditOptions) -> Result<(Vec<Row>, Vec<String>
             bare.one_row_per_s,
             bare.hundred_rows_per_s,
             row.per_s / bare.hundred_rows_per_s
+        ));
+        rows.push(row);
+    }
+    if options.options.case.as_deref().is_none_or(|case| case == PAGE) {
+        let folder = folder()?;
+        let row = pages(folder.path()).await?;
+        let ms = row.seconds * 1e3 / row.operations as f64;
+        lines.push(format!(
+            "page: the record of {PAGE_ITEMS} items takes {ms:.2} ms; an exchange of 100,000 small records has {} such pages, {:.2} s on \
+             either side",
+            100_000_u64.div_ceil(PAGE_ITEMS),
+            100_000_f64 / PAGE_ITEMS as f64 * ms / 1e3
         ));
         rows.push(row);
     }
@@ -130,6 +147,32 @@ async fn append_on(log: AccessLog, from: u64, window: Window) -> Result<Vec<u64>
         n += 1;
     }
     Ok(latencies)
+}
+
+/// The records of full pages of an exchange, one after the other, as each side of it writes them.
+async fn pages(folder: &Path) -> Result<Row, Problem> {
+    let store = open(folder).await?;
+    let (mut latencies, begin) = (Vec::new(), Instant::now());
+    for page in 0..PAGES {
+        let touched = |n| Touched {
+            version: Some(VersionId::new([7; 16])),
+            view: Some("read".to_owned()),
+            because: vec!["reads".to_owned()],
+            ..Touched::resource(format!("FR-I-{n:016}"))
+        };
+        let (first, end) = (page * PAGE_ITEMS, (page + 1) * PAGE_ITEMS);
+        let record = AccessRecord {
+            touched: (first..end).map(touched).collect(),
+            page: Some(ExchangedPage { root: Hex32([7; 32]), last_number: end }),
+            ..record(page)?
+        };
+        let one = Instant::now();
+        store.access_log().append(record).await?;
+        latencies.push(micros(one.elapsed()));
+    }
+    let row = row(PAGE.to_owned(), latencies, begin.elapsed());
+    store.close().await;
+    Ok(row)
 }
 
 /// A log of so many leaves: what an append of one caller costs, and a proof that a leaf is in it.
