@@ -1,5 +1,6 @@
 //! Benchmarks: what they have in common.
 
+mod audit;
 mod audit_bundle;
 mod compare_etcd;
 mod etcd;
@@ -70,6 +71,10 @@ enum Bench {
     ///
     /// An operation is a leaf. The file is read from the disk, or from what the system has cached of it, by both alike and by turns.
     AuditBundle(audit_bundle::BundleOptions),
+    /// Durable records of the access log a second, beside bare SQLite commits by turns in one run
+    ///
+    /// A case is the number of callers, 1, 16, 64, or page: what is recorded of an exchange's full page. With --grow, what an append and an inclusion proof cost in a long log, too.
+    Audit(audit::AuditOptions),
 }
 
 /// What every benchmark takes.
@@ -124,6 +129,10 @@ pub fn main_with(arguments: Vec<OsString>) -> ExitCode {
         Bench::AuditBundle(bundle) => {
             let measured = audit_bundle::run(&bundle);
             (bundle.options, measured)
+        }
+        Bench::Audit(audit) => {
+            let measured = runtime.block_on(audit::run(&audit));
+            (audit.options, measured)
         }
         Bench::Watch(options) => {
             let measured = runtime.block_on(watch::run(&options));

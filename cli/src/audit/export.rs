@@ -11,6 +11,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::checkpoint::Remembered;
+use super::filter::Stretch;
 use super::trust::{Continues, OlderNote, continues, of_node, unproven};
 use super::verdict::{AccessView, BundleView};
 use super::verify::progress;
@@ -20,7 +21,7 @@ use crate::page::Page;
 use crate::part_file::PartFile;
 use crate::refusal::Asked;
 use crate::session::Session;
-use crate::when::When;
+use crate::when::{Last, When};
 
 /// The largest bundle that is written, in bytes.
 const BUNDLE_MAX_BYTES: u64 = 1 << 40;
@@ -30,12 +31,8 @@ const AGAINST_MAX: usize = 15;
 /// What is exported.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExportOptions {
-    /// Not before: an instant, a day, or how long ago (7d, 12h) [default: from the log's beginning]
-    #[arg(long, value_name = "WHEN")]
-    since: Option<When>,
-    /// Before: an instant, a day, or how long ago [default: up to now]
-    #[arg(long, value_name = "WHEN")]
-    until: Option<When>,
+    #[command(flatten)]
+    time: Stretch,
     /// Only the pages that went to this party or came from it, without what decided: so that it can be given them
     #[arg(long = "for", value_name = "PARTY")]
     party: Option<MemberId>,
@@ -56,8 +53,8 @@ pub(crate) async fn run(session: &mut Session<'_>, options: ExportOptions) -> Re
         return Err(Failure::usage(format!("--against: at most {AGAINST_MAX} checkpoints")));
     }
     let request = v1::ExportAccessLogRequest {
-        since: options.since.map(When::to_proto),
-        until: options.until.map(When::to_proto),
+        since: options.time.since.map(When::to_proto),
+        until: options.time.until.map(Last::to_proto),
         party: options.party.map(|party| party.to_string()).unwrap_or_default(),
         leaf: None,
         older: Vec::new(),

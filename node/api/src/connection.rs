@@ -14,21 +14,11 @@ use comity_identity::acceptor::Connection;
 use comity_identity::peer::Peer;
 use comity_identity::{SharedTrust, TrustStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-/// What the calls of one connection came to, for those RPCs that are recorded by connection.
-#[derive(Debug)]
-pub struct ConnectionSummary {
-    /// Who.
-    pub peer: Peer,
-    /// From where.
-    pub remote: SocketAddr,
-    /// RPC and how often it was allowed or denied.
-    pub counts: BTreeMap<(&'static str, bool), u64>,
-}
+use crate::tally::Tally;
 
 /// How long a connection may live. Streams within it end when it does.
 #[derive(Debug, Clone)]
@@ -129,17 +119,14 @@ struct Counts {
     by_rpc: Mutex<BTreeMap<(&'static str, bool), u64>>,
     peer: Peer,
     remote: SocketAddr,
-    ended: mpsc::Sender<ConnectionSummary>,
+    tally: Tally,
 }
 
 impl Drop for Counts {
     fn drop(&mut self) {
         let counts = std::mem::take(&mut *self.by_rpc.lock().unwrap_or_else(PoisonError::into_inner));
         if !counts.is_empty() {
-            let summary = ConnectionSummary { peer: self.peer.clone(), remote: self.remote, counts };
-            if self.ended.try_send(summary).is_err() {
-                tracing::warn!("a connection's counts were not recorded: too many connections end at once");
-            }
+            self.tally.add(&self.peer, self.remote, counts);
         }
     }
 }
@@ -155,10 +142,10 @@ pub struct ServedConnection {
 }
 
 impl ServedConnection {
-    /// Takes a connection over; its summary goes to `summaries` when the last request of it is done.
+    /// Takes a connection over; its counts go to the tally when the last request of it is done.
     pub fn new(
         connection: Connection,
-        summaries: mpsc::Sender<ConnectionSummary>,
+        tally: Tally,
         live: &LiveConnections,
         trust: &SharedTrust,
         age_max: Duration,
@@ -171,7 +158,7 @@ impl ServedConnection {
             ended.cancel();
         }
         let lifetime = Lifetime::new(age_max, peer.not_after, ended.clone());
-        let counts = Arc::new(Counts { by_rpc: Mutex::default(), peer: peer.clone(), remote, ended: summaries });
+        let counts = Arc::new(Counts { by_rpc: Mutex::default(), peer: peer.clone(), remote, tally });
         Self {
             connection,
             info: ConnectionInfo { peer, remote, lifetime, counts },

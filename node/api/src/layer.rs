@@ -155,7 +155,7 @@ impl Shared {
             Ok(()) => answer,
             Err(error) => {
                 tracing::error!(%request_id, %error, "the access log cannot be written: the answer is withheld");
-                status::access_log_unavailable().into_http()
+                self.log_unavailable().into_http()
             }
         }
     }
@@ -187,9 +187,14 @@ impl Shared {
             self.node.ensure_holds_list().map_err(status::of)?;
         }
         if rpc.recording == Recording::EachCall && !self.node.can_record() {
-            return Err(status::access_log_unavailable());
+            return Err(self.log_unavailable());
         }
         Ok(rpc)
+    }
+
+    fn log_unavailable(&self) -> Status {
+        let own = self.listener == Listener::Operator;
+        status::access_log_unavailable(own.then(|| self.node.log_trouble()).flatten())
     }
 
     async fn run<S>(&self, rpc: &'static Rpc, member: MemberId, mut inner: S, request: Request<Body>) -> Answer

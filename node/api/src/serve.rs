@@ -1,27 +1,25 @@
 //! Listeners: the peer port and the operator port, each with its own services and nothing else, behind the access layer.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use comity_app::Node;
-use comity_core::Timestamp;
-use comity_core::access::{AccessRecord, Outcome};
 use comity_identity::tls::{TlsSetupError, server_config};
-use comity_identity::{Acceptor, AcceptorLimits, Credentials, Expectation, RefusedHandshakes, SharedTrust};
+use comity_identity::{Acceptor, AcceptorLimits, Credentials, Expectation, SharedTrust};
 use comity_proto::v1;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
-use crate::connection::{ConnectionSummary, LiveConnections, ServedConnection};
+use crate::connection::{LiveConnections, ServedConnection};
 use crate::layer::AccessLayer;
 use crate::services;
+use crate::strangers::{StrangersQuota, record_refused};
 use crate::table::Listener;
+use crate::tally::{Tally, record_connections};
 
 /// The largest message either way, in bytes: a page, or a document and its envelope.
 pub(crate) const MESSAGE_MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -50,6 +48,8 @@ pub struct Front {
     pub shutdown: CancellationToken,
     /// The connections that are open, on both.
     pub live: LiveConnections,
+    /// What strangers may spend of the access log, on both.
+    pub strangers: StrangersQuota,
 }
 
 impl Front {
@@ -109,15 +109,15 @@ impl Front {
         let tls = server_config(&self.credentials, self.trust.clone(), expectation)?;
         let (acceptor, refused) =
             Acceptor::start(listener, tls, self.trust.clone(), limits.acceptor, self.shutdown.clone());
-        let (ended, summaries) = mpsc::channel(limits.acceptor.max_connections.clamp(1, 100_000));
+        let (tally, to_write) = Tally::new();
         let records = [
-            tokio::spawn(record_connections(Arc::clone(&self.node), summaries)),
-            tokio::spawn(record_refused(Arc::clone(&self.node), name, refused)),
+            tokio::spawn(record_connections(Arc::clone(&self.node), to_write)),
+            tokio::spawn(record_refused(Arc::clone(&self.node), name, refused, self.strangers.clone())),
         ];
         let (live, trust) = (self.live.clone(), self.trust.clone());
         let incoming = acceptor.map(move |connection| {
             let age_max = limits.connection_age_max;
-            Ok::<_, std::io::Error>(ServedConnection::new(connection, ended.clone(), &live, &trust, age_max))
+            Ok::<_, std::io::Error>(ServedConnection::new(connection, tally.clone(), &live, &trust, age_max))
         });
         let access = AccessLayer::new(Arc::clone(&self.node), self.trust.clone(), name, limits.max_calls);
         let server = Server::builder()
@@ -143,83 +143,5 @@ impl Front {
     }
 }
 
-/// Writes what each ended connection's uncounted calls came to.
-async fn record_connections(node: Arc<Node>, mut summaries: mpsc::Receiver<ConnectionSummary>) {
-    while let Some(summary) = summaries.recv().await {
-        for ((rpc, allowed), count) in summary.counts {
-            let record = AccessRecord {
-                who: Some(summary.peer.id.clone()),
-                member: Some(summary.peer.member),
-                outcome: if allowed { Outcome::Allowed } else { Outcome::Denied },
-                count,
-                ..AccessRecord::new(Timestamp::from_jiff(jiff::Timestamp::now()), summary.remote.to_string(), rpc)
-            };
-            if let Err(error) = node.record_access(record).await {
-                tracing::error!(%error, "a connection's record could not be written");
-            }
-        }
-    }
-}
-
 /// How long the records of ended connections may take when the listener ends.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
-/// The most sources that are told apart within one minute; the rest share a line.
-const SOURCES_MAX: usize = 256;
-/// How long refused handshakes are gathered.
-const COALESCE: Duration = Duration::from_secs(60);
-
-/// Writes refused handshakes, coalesced by source, reason and minute: a stranger cannot fill the disk. The first of a kind is
-/// written at once, so that it is seen while it happens; what follows within the minute is one leaf more.
-async fn record_refused(node: Arc<Node>, listener: Listener, mut refused: RefusedHandshakes) {
-    let mut gathered: BTreeMap<(String, String), u64> = BTreeMap::new();
-    let mut flush = tokio::time::interval(COALESCE);
-    loop {
-        let next = tokio::select! {
-            next = refused.recv() => next,
-            _ = flush.tick() => {
-                write_gathered(&node, listener, &mut gathered, refused.take_dropped()).await;
-                continue;
-            }
-        };
-        let Some(handshake) = next else {
-            return write_gathered(&node, listener, &mut gathered, refused.take_dropped()).await;
-        };
-        let kind = (handshake.remote.ip().to_string(), handshake.reason);
-        if let Some(more) = gathered.get_mut(&kind) {
-            *more += 1;
-        } else if gathered.len() >= SOURCES_MAX {
-            *gathered.entry(others()).or_default() += 1;
-        } else {
-            write_refused(&node, listener, &kind, 1).await;
-            gathered.insert(kind, 0);
-        }
-    }
-}
-
-fn others() -> (String, String) {
-    ("others".to_owned(), "not_told_apart".to_owned())
-}
-
-async fn write_gathered(node: &Node, listener: Listener, gathered: &mut BTreeMap<(String, String), u64>, dropped: u64) {
-    if dropped > 0 {
-        *gathered.entry(others()).or_default() += dropped;
-    }
-    for (kind, more) in std::mem::take(gathered) {
-        if more > 0 {
-            write_refused(node, listener, &kind, more).await;
-        }
-    }
-}
-
-async fn write_refused(node: &Node, listener: Listener, (source, reason): &(String, String), count: u64) {
-    let now = Timestamp::from_jiff(jiff::Timestamp::now());
-    let record = AccessRecord {
-        outcome: Outcome::Denied,
-        reason: Some(reason.clone()),
-        count,
-        ..AccessRecord::new(now, source.as_str(), format!("handshake {}", listener.as_str()))
-    };
-    if let Err(error) = node.record_access(record).await {
-        tracing::error!(%error, "a refused handshake could not be recorded");
-    }
-}

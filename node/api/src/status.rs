@@ -55,12 +55,14 @@ pub(crate) fn field(field: &str, problem: impl Into<String>) -> Status {
     invalid(&Violations::one(field, problem))
 }
 
-pub(crate) fn access_log_unavailable() -> Status {
-    status(
-        Code::Unavailable,
-        "ACCESS_LOG_UNAVAILABLE",
-        "the access log cannot be written, so nothing is answered: an administrator looks at the node's disk and log",
-    )
+/// `why`: for the member's own people alone.
+pub(crate) fn access_log_unavailable(why: Option<&str>) -> Status {
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    let message = format!(
+        "the access log cannot be written{why}. Nothing is answered until it can: an administrator looks at the node's disk and log; the \
+         node tries by itself, so try again shortly"
+    );
+    status(Code::Unavailable, "ACCESS_LOG_UNAVAILABLE", message)
 }
 
 /// The node serves nothing yet, or any more. A partner learns that much and no more.

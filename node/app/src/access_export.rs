@@ -26,7 +26,7 @@ const SEARCH_LEAVES: usize = 256;
 pub struct AccessExport {
     /// From this instant on.
     pub since: Option<Timestamp>,
-    /// Before this instant.
+    /// Up to this instant, which belongs to it.
     pub until: Option<Timestamp>,
     /// What this party was released and what it released, each leaf by itself and without what decided.
     pub party: Option<MemberId>,

@@ -18,6 +18,7 @@ mod error;
 mod export;
 mod fresh;
 mod keys;
+mod log_trouble;
 mod measures;
 mod members;
 mod motions;

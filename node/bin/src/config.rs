@@ -200,11 +200,13 @@ impl Default for List {
 pub struct AccessLog {
     /// Between signed checkpoints, in seconds, while there is something new.
     pub checkpoint_interval_s: u64,
+    /// What refused handshakes may take of the disk in a day, in bytes: beyond it they are only counted, in one leaf a minute.
+    pub strangers_max_bytes_per_day: u64,
 }
 
 impl Default for AccessLog {
     fn default() -> Self {
-        Self { checkpoint_interval_s: 60 }
+        Self { checkpoint_interval_s: 60, strangers_max_bytes_per_day: 16 * 1024 * 1024 }
     }
 }
 
@@ -390,6 +392,9 @@ impl Config {
                 "expected at least 10; access_log.checkpoint_interval_s at least 1".into(),
             );
         }
+        if self.access_log.strangers_max_bytes_per_day > 1 << 40 {
+            return value("access_log.strangers_max_bytes_per_day", "expected 0 to 1099511627776".into());
+        }
         Ok(())
     }
 }
@@ -482,6 +487,11 @@ mod tests {
             ("[keys]", "[store]\npassword_file = \"p\"\n[keys]", "store.password_file"),
             ("[keys]", "[store]\nbackup_days = 99999\n[keys]", "store.backup_days"),
             ("[keys]", "[consensus]\nsnapshot_every_entries = 1\n[keys]", "consensus"),
+            (
+                "[keys]",
+                "[access_log]\nstrangers_max_bytes_per_day = 1099511627777\n[keys]",
+                "access_log.strangers_max_bytes_per_day",
+            ),
             ("data_dir", "incarnation = 0\n        data_dir", "incarnation"),
         ] {
             let error = load(&GOOD.replace(from, to), &[]).unwrap_err().to_string();

@@ -4,6 +4,7 @@
 //! Wires everything below it and holds no rule of its own.
 
 pub mod config;
+mod health;
 mod materials;
 mod open;
 mod run;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use comity_api::{
-    Front, ListenerLimits, LiveConnections, confirm_log, cosign_forever, follow_recalls, follow_roster, keep_in_step,
-    witness_forever,
+    Front, ListenerLimits, LiveConnections, StrangersQuota, confirm_log, cosign_forever, follow_recalls, follow_roster,
+    keep_in_step, witness_forever,
 };
 use comity_app::{Node, Standing};
 use comity_identity::AcceptorLimits;
@@ -17,16 +17,14 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
 
 use crate::config::{Config, Listen};
+use crate::health;
 use crate::materials::StartError;
 use crate::open::{Opened, open};
 
 /// The longest that what has ended goes unnoticed.
 const VALIDITY_EVERY: Duration = Duration::from_millis(500);
-/// How often health is looked at.
-const HEALTH_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs a node until `stop` resolves.
 ///
@@ -48,13 +46,14 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         trust: materials.trust.clone(),
         shutdown: shutdown.clone(),
         live: LiveConnections::default(),
+        strangers: StrangersQuota::new(config.access_log.strangers_max_bytes_per_day),
     };
     let ordering = consensus.service().map_or_else(Routes::default, |service| Routes::new(service.into_server()));
     let peers = front.serve_peers(peer_port, limits(&config.peer), ordering)?;
     let people = front.serve_people(operator_port, limits(&config.operator))?;
     let (reporter, health_service) = tonic_health::server::health_reporter();
     // Until it is looked at, health would say that all is well.
-    reporter.set_service_status("", ServingStatus::NotServing).await;
+    reporter.set_service_status(health::NODE, ServingStatus::NotServing).await;
     if let Some(port) = health_port {
         let server = tonic::transport::Server::builder().add_service(health_service);
         let ended = shutdown.clone().cancelled_owned();
@@ -81,7 +80,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     consensus.start().await?;
     let mut tasks = background(&config, &node, &shutdown);
     tasks.spawn(follow_roster(Arc::clone(&node), front.trust.clone(), front.live.clone(), shutdown.clone()));
-    tasks.spawn(report_health(Arc::clone(&node), reporter, shutdown.clone()));
+    tasks.spawn(health::report(Arc::clone(&node), reporter, shutdown.clone()));
     tracing::info!(member = %node.member(), peer = %config.peer.listen, operator = %config.operator.listen, "serving");
 
     let mut behind = false;
@@ -127,6 +126,7 @@ fn background(config: &Config, node: &Arc<Node>, shutdown: &CancellationToken) -
     tasks.spawn(follow_recalls(Arc::clone(node), recalls.subscribe(), shutdown.clone()));
     tasks.spawn(keep_in_step(Arc::clone(node), backoff_max, recalls, shutdown.clone()));
     tasks.spawn(end_validities(Arc::clone(node), shutdown.clone()));
+    tasks.spawn(health::try_log_again(Arc::clone(node), shutdown.clone()));
     // A recipient says nothing about the list.
     if !node.consensus().observes() {
         let cosign_pause = Duration::from_millis(config.list.cosign_interval_ms);
@@ -187,21 +187,6 @@ async fn fell_behind(node: &Node) {
     let mut standing = node.watch_standing();
     // The node outlives this: its end is not waited for.
     let _ = standing.wait_for(|standing| matches!(standing, Standing::Behind { .. })).await;
-}
-
-/// Serving: the access log can be written and a leader is known, where there is one to be known.
-async fn report_health(node: Arc<Node>, reporter: HealthReporter, shutdown: CancellationToken) {
-    loop {
-        let orders = node.consensus().observes() || node.list_view().leader.is_some();
-        let serving = node.standing() == Standing::Serving && node.can_record() && orders;
-        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        reporter.set_service_status("", status).await;
-        tokio::select! {
-            () = tokio::time::sleep(HEALTH_EVERY) => {}
-            () = shutdown.cancelled() => break,
-        }
-    }
-    reporter.set_service_status("", ServingStatus::NotServing).await;
 }
 
 async fn bind(setting: &'static str, address: &str) -> Result<TcpListener, StartError> {

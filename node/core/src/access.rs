@@ -96,6 +96,8 @@ fn bounded(text: String) -> String {
 pub const PAGE_SENT: &str = "PeerService/Exchange page";
 /// The action of a partner's page that was stored.
 pub const PAGE_RECEIVED: &str = "receive page";
+/// The action of a node whose access log could not be written for a time, and now can.
+pub const LOG_WRITTEN_AGAIN: &str = "access log written again";
 
 /// A page of an exchange, as both sides name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,6 @@ mod verify;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use comity_core::access::{AccessLeaf, AccessRecord};
 use comity_core::canonical::Hex32;
@@ -26,7 +25,7 @@ use tokio::task::JoinHandle;
 
 pub use incarnation::Incarnation;
 pub use query::{AccessFilter, ActionFilter, Order};
-pub use types::{AccessLogError, Head, StoredLeaf, Tampering};
+pub use types::{AccessLogError, Head, StoredLeaf, Tampering, Trouble};
 pub use verify::{FAULTS_MAX, Verification};
 
 use crate::database::Database;
@@ -49,7 +48,7 @@ struct Inner {
     appends: mpsc::Sender<Append>,
     head: watch::Receiver<Head>,
     incarnation: watch::Sender<Incarnation>,
-    healthy: Arc<AtomicBool>,
+    trouble: watch::Receiver<Option<Trouble>>,
     closing: Arc<Notify>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -61,11 +60,11 @@ impl AccessLog {
         let incarnation = watch::Sender::new(incarnation::restore(&mut database.read().await?).await?);
         let (appends, queue) = mpsc::channel(QUEUE_MAX);
         let (head_sender, head) = watch::channel(Head { size: frontier.size(), root: frontier.root() });
-        let healthy = Arc::new(AtomicBool::new(true));
+        let (trouble_sender, trouble) = watch::channel(None);
         let closing = Arc::new(Notify::new());
-        let writer = Writer::new(database.clone(), frontier, head_sender, Arc::clone(&healthy));
+        let writer = Writer::new(database.clone(), frontier, head_sender, trouble_sender);
         let task = tokio::spawn(writer.run(queue, Arc::clone(&closing)));
-        let inner = Inner { database, appends, head, incarnation, healthy, closing, writer: Mutex::new(Some(task)) };
+        let inner = Inner { database, appends, head, incarnation, trouble, closing, writer: Mutex::new(Some(task)) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -94,9 +93,23 @@ impl AccessLog {
         answer.await.map_err(|_| AccessLogError::Closed)?
     }
 
-    /// Whether the last append could be written. For health checks alone: an unhealthy log recovers by being appended to.
+    /// Whether the last append could be written. A log that could not be recovers by being appended to: whoever refuses to append
+    /// while it is not healthy must see to it that somebody tries.
     pub fn is_healthy(&self) -> bool {
-        self.inner.healthy.load(Ordering::Acquire) && !self.inner.appends.is_closed()
+        self.trouble().is_none()
+    }
+
+    /// Why the last append could not be written, if it could not.
+    pub fn trouble(&self) -> Option<Trouble> {
+        if self.inner.appends.is_closed() {
+            return Some(Trouble::Closed);
+        }
+        *self.inner.trouble.borrow()
+    }
+
+    /// Changes whenever the log begins to fail, fails for another reason, or works again.
+    pub fn watch_trouble(&self) -> watch::Receiver<Option<Trouble>> {
+        self.inner.trouble.clone()
     }
 
     /// How long the log is, and its root.
@@ -118,5 +131,9 @@ impl AccessLog {
     }
 }
 
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod tamper_tests;
 #[cfg(test)]
 mod tests;

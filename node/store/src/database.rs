@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::error::{OpenError, StoreError};
 use crate::lease::Lease;
+use crate::place::Place;
 pub(crate) use crate::sql::{Connection, Dialect};
 
 /// What a transaction does.
@@ -38,6 +40,10 @@ pub(crate) struct Database {
     pools: Pools,
     lease: Arc<Lease>,
     queued: watch::Sender<u64>,
+    /// Of SQLite's file.
+    place: Option<Arc<Place>>,
+    /// Whether a commit failed and what the disk has of it is not settled: see [`Database::settle`].
+    unsettled: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,7 +54,7 @@ enum Pools {
 
 impl Database {
     /// Opens a SQLite file, which must exist.
-    pub(crate) async fn open_file(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) async fn open_file(path: &Path) -> Result<Self, OpenError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
@@ -63,9 +69,14 @@ impl Database {
         let writing = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
         let writing = writing.pragma("cache_size", WRITER_CACHE).pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
         let options = options.pragma("cache_size", READER_CACHE);
-        let writer = bounded(PoolOptions::new(), 1).connect_with(writing).await?;
+        let place = Place::of(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+        let writer = bounded(PoolOptions::new(), 1).connect_with(writing).await.map_err(StoreError::from)?;
         let reader = bounded(PoolOptions::new(), READERS).connect_lazy_with(options.read_only(true));
-        Ok(Self::new(Pools::Sqlite { writer, reader }))
+        let database = Self { place: Some(Arc::new(place)), ..Self::new(Pools::Sqlite { writer, reader }) };
+        // The process before this one may have ended after a sync that failed.
+        database.unsettled.store(true, Ordering::Release);
+        database.settled().await?;
+        Ok(database)
     }
 
     /// Connects to PostgreSQL.
@@ -92,7 +103,7 @@ impl Database {
     }
 
     fn new(pools: Pools) -> Self {
-        Self { pools, lease: Arc::default(), queued: watch::Sender::new(0) }
+        Self { pools, lease: Arc::default(), queued: watch::Sender::new(0), place: None, unsettled: Arc::default() }
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -117,6 +128,10 @@ impl Database {
 
     /// One state of the database to read from, until it is dropped.
     pub(crate) async fn read(&self) -> Result<Connection, StoreError> {
+        // A reader that is opened now must not find another write-ahead log than the one that is written: it would keep it.
+        if let Some(place) = &self.place {
+            place.ensure_unmoved()?;
+        }
         match &self.pools {
             Pools::Sqlite { reader, .. } => Ok(reader.begin().await?.into()),
             Pools::Postgres { reader, .. } => {
@@ -148,8 +163,11 @@ impl Database {
         F: for<'c> FnOnce(&'c mut Connection) -> Work<'c, T, E>,
         E: From<StoreError>,
     {
-        let mut open = Open(Some(self.writer().await?));
+        let mut open = Open { connection: Some(self.writer().await?), place: self.place.as_deref() };
         let connection = open.connection()?;
+        if self.unsettled.load(Ordering::Acquire) {
+            self.settle(connection).await?;
+        }
         let begin = match connection.dialect() {
             Dialect::Sqlite => "BEGIN IMMEDIATE",
             Dialect::Postgres => "BEGIN",
@@ -160,6 +178,11 @@ impl Database {
             Ok(()) => work(connection).await,
             Err(error) => Err(error.into()),
         };
+        // INVARIANT: what is acknowledged lies in the file that the path names.
+        let done = match (&self.place, done) {
+            (Some(place), Ok(value)) => place.ensure_unmoved_writing().map(|()| value).map_err(E::from),
+            (_, done) => done,
+        };
         let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
         let ended = crate::sql::query(end).execute(connection).await;
         match (done, ended) {
@@ -168,7 +191,10 @@ impl Database {
                 Ok(value)
             }
             // Nobody knows what the database made of it; the connection is not used again.
-            (Ok(_), Err(error)) => Err(error.into()),
+            (Ok(_), Err(error)) => {
+                self.unsettled.store(true, Ordering::Release);
+                Err(error.into())
+            }
             (Err(error), Ok(_)) => {
                 open.give_back();
                 Err(error)
@@ -176,6 +202,35 @@ impl Database {
             // A full or failing disk makes SQLite roll back by itself. A fresh connection works as soon as the disk does.
             (Err(error), Err(_)) => Err(error),
         }
+    }
+
+    /// Makes what SQLite shows the same as what the disk has, after a commit that failed.
+    ///
+    /// Where a sync of the write-ahead log fails, the system takes the pages that it could not write for written: the next sync
+    /// succeeds and does not write them again. SQLite itself forgets such a commit and writes over it. But where the log is read anew,
+    /// by a new connection that is alone or by a process that was started again, the commit is found whole in the system's memory
+    /// and taken in, and what is appended and synced behind it would be lost with it when the power fails. So everything that the
+    /// log shows is written into the database's file, which is synced, and the log begins anew, before anything is built on it.
+    async fn settle(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        // PostgreSQL stops at a sync that fails, and recovers from what it has.
+        if self.dialect() == Dialect::Sqlite {
+            let moved = crate::sql::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(connection).await?;
+            if moved.get::<i64>("busy")? != 0 {
+                return Err(StoreError::Unsettled);
+            }
+        }
+        self.unsettled.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Returns once what is read is what the disk has, whatever failed before.
+    pub(crate) async fn settled(&self) -> Result<(), StoreError> {
+        if self.unsettled.load(Ordering::Acquire) {
+            let database = self.clone();
+            let task = tokio::spawn(async move { database.settle(&mut database.writer().await?).await });
+            return task.await.map_err(|_| StoreError::Interrupted)?;
+        }
+        Ok(())
     }
 
     /// Moves what is in SQLite's write-ahead log into the database and empties it, so that nothing that was deleted stays there.
@@ -215,22 +270,28 @@ impl Database {
 }
 
 /// A connection whose transaction may still be open: unless it is given back, it is closed, a panic notwithstanding.
-struct Open(Option<Connection>);
+struct Open<'a> {
+    connection: Option<Connection>,
+    place: Option<&'a Place>,
+}
 
-impl Open {
+impl Open<'_> {
     fn connection(&mut self) -> Result<&mut Connection, StoreError> {
-        self.0.as_mut().ok_or(StoreError::Interrupted)
+        self.connection.as_mut().ok_or(StoreError::Interrupted)
     }
 
     fn give_back(&mut self) {
-        self.0 = None;
+        self.connection = None;
     }
 }
 
-impl Drop for Open {
+impl Drop for Open<'_> {
     fn drop(&mut self) {
-        if let Some(connection) = &mut self.0 {
+        if let Some(connection) = &mut self.connection {
             connection.discard();
+            if let Some(place) = self.place {
+                place.forget_log();
+            }
         }
     }
 }

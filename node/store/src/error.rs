@@ -25,6 +25,18 @@ pub enum StoreError {
         /// What.
         what: &'static str,
     },
+    /// Its file, or the write-ahead log beside it, is no longer the one that was opened.
+    #[error(
+        "{file} was moved, removed or replaced while the node had it open: put back the very file, and the node goes on; if it is \
+         gone, stop the node in order, which writes what it can into what is left"
+    )]
+    Moved {
+        /// Its name.
+        file: String,
+    },
+    /// After a failed commit, what the disk had was not yet written anew: other readers were in the way.
+    #[error("what the disk held after a failure could not be written anew yet: it is tried again with the next write")]
+    Unsettled,
     /// Another process has taken the store.
     #[error("another node has taken the national store: this one writes nothing any more; stop it")]
     LeaseLost,

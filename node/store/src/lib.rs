@@ -28,6 +28,7 @@ mod identity;
 mod lease;
 mod lock;
 mod national;
+mod place;
 mod rotation;
 mod schema;
 mod seal;

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "the modules of one test")]
 
 mod calls;
+mod recorded;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
@@ -11,15 +12,18 @@ mod table;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use comity_api::table::{Listener, RPCS};
 use comity_core::Role::{self, Admin, Approver, Auditor, Node, Operator, Policy};
+use comity_core::access::Outcome;
 use futures::StreamExt as _;
 use tokio::sync::Mutex;
 use tonic::Code;
 use tonic::transport::Channel;
 
 use calls::Caller;
+use recorded::{Journal, NODE};
 use stage::{OWN, Stage};
 use support::Field;
 use table::{Found, Line, RELATIONS, as_found, lines};
@@ -84,7 +88,7 @@ async fn channels(stage: &Stage, relation: usize) -> BTreeMap<&'static str, Chan
     for (role, name) in PEOPLE {
         channels.insert(role.as_str(), line(federation, party, true, party, role, name).await.unwrap());
     }
-    channels.insert(Node.as_str(), line(federation, OWN, false, party, Node, "node-1").await.unwrap());
+    channels.insert(Node.as_str(), line(federation, OWN, false, party, Node, NODE).await.unwrap());
     channels
 }
 
@@ -106,20 +110,31 @@ fn tells(stage: &Stage, method: &str, about: &Answer, absent: &Answer) -> Option
 #[tokio::test(flavor = "multi_thread")]
 async fn each_rpc_as_each_role_in_each_relation() {
     let _turn = TURN.lock().await;
-    let stage = Stage::set().await;
+    let mut stage = Stage::set().await;
+    recorded::issue_node_certificates(&stage.field.federation);
+    let journal = Journal::begin();
     let lines = lines();
-    let (mut found, mut wrong, mut role_refused) = (Found::new(), Vec::new(), 0);
+    let (mut found, mut wrong) = (Found::new(), Vec::new());
     for relation in ORDER {
         let channels = channels(&stage, relation).await;
         let member = PARTIES[relation].parse().unwrap();
+        let noted = async |role: Role, method: &str, message: Vec<u8>| {
+            let answer = call(&channels[role.as_str()], method, message).await;
+            let (at, name) = match PEOPLE.iter().find(|(of, _)| *of == role) {
+                Some((_, name)) => (PARTIES[relation], *name),
+                None => (OWN, NODE),
+            };
+            journal.note(at, PARTIES[relation], role, name, method, &answer);
+            answer
+        };
         let ask = async |line: &Line, role: Role| {
             let caller = Caller { stage: &stage, member, role };
             let message = caller.asks(&line.method, &stage.subject);
-            let answer = call(&channels[role.as_str()], &line.method, message.clone()).await;
+            let answer = noted(role, &line.method, message.clone()).await;
             let absent = caller.asks(&line.method, &stage.subject.absent());
             // Asked about nothing where that makes another question.
             let told = if NOTHING_SHOWS.contains(&relation) && line.roles.contains(&role) && absent != message {
-                let nothing = call(&channels[role.as_str()], &line.method, absent).await;
+                let nothing = noted(role, &line.method, absent).await;
                 tells(&stage, &line.method, &answer, &nothing)
             } else {
                 None
@@ -148,7 +163,6 @@ async fn each_rpc_as_each_role_in_each_relation() {
         for (line, role, outcome, told) in answers {
             wrong.extend(told);
             if !line.roles.contains(&role) {
-                role_refused += usize::from(relation == 0);
                 if outcome != "ROLE_NOT_ALLOWED" {
                     wrong.push(format!("{} as {role}, {}: {outcome}", line.method, RELATIONS[relation]));
                 }
@@ -163,24 +177,25 @@ async fn each_rpc_as_each_role_in_each_relation() {
     let as_found: Vec<String> = lines.iter().map(|line| as_found(line, &found)).collect();
     assert!(wrong.is_empty(), "{}\n\nall that was found:\n{}", wrong.join("\n"), as_found.join("\n"));
 
-    // Each refusal of a role is in the log, durable before it was answered.
-    let log = stage.field.ok(OWN, Auditor, &["audit", "log", "--outcome", "denied", "--limit", "1000"]).await;
-    let refused = log["records"].as_array().unwrap().iter().filter(|r| r["reason"] == "ROLE_NOT_ALLOWED").count();
-    assert_eq!(refused, role_refused);
-    stage.field.ok(OWN, Auditor, &["audit", "verify"]).await;
+    // Each of them is in the log of the node that it was made to, refusals too, and each page that came.
+    let callers = [&PEOPLE[..], &[(Node, NODE)]].concat();
+    let missing = journal.compare(&mut stage.field.federation, &callers).await;
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_port_admits_its_own_callers_and_serves_its_own_methods() {
     let _turn = TURN.lock().await;
-    let field = Field::start(&["FR", "DE", "CA"], "quorum(2/3)").await;
+    let mut field = Field::start(&["FR", "DE", "CA"], "quorum(2/3)").await;
     let connect =
         async |operator_port, of, role, name| line(&field.federation, OWN, operator_port, of, role, name).await;
     // A node at the operator port, a person at the peer port, another member's person: refused in the handshake, so that the first
     // call fails.
     let people = PEOPLE.map(|(role, name)| (false, OWN, role, name));
     let foreign = PEOPLE.map(|(role, name)| (true, "DE", role, name));
+    let mut turned_away = BTreeMap::<&str, u64>::new();
     for (operator_port, of, role, name) in people.into_iter().chain(foreign).chain([(true, OWN, Node, "node-1")]) {
+        *turned_away.entry(if operator_port { "handshake operator" } else { "handshake peer" }).or_default() += 1;
         let method = if operator_port { "NodeService/GetNodeStatus" } else { "ConsensusService/ReadIndex" };
         let answered = match connect(operator_port, of, role, name).await {
             Ok(channel) => call(&channel, method, Vec::new()).await.code,
@@ -204,5 +219,25 @@ async fn each_port_admits_its_own_callers_and_serves_its_own_methods() {
     // A stranger to the federation's genesis is told so by every peer service that takes one.
     for method in ["PeerService/FetchRecalls", "PeerService/AnswerRecall", "CheckpointService/Cosign"] {
         assert_eq!(call(&node, method, Vec::new()).await.outcome(&[]), "OTHER_FEDERATION", "{method}");
+    }
+    // What nobody serves was asked for, and who was turned away at the door: recorded, too.
+    drop(node);
+    field.federation.shut_down(Duration::from_secs(20)).await;
+    let records = recorded::records(&field.federation, OWN.parse().unwrap()).await;
+    let unlisted = |listener_of_people: bool, method: &str| {
+        let action = format!("unlisted /comity.v1.{method}");
+        let asked = records.iter().filter(|r| r.action == action && r.outcome == Outcome::Denied);
+        asked.filter(|r| r.who.as_ref().is_some_and(|who| (who.role() != Node) == listener_of_people)).count()
+    };
+    for method in of(false).chain(nobodys) {
+        assert_eq!(unlisted(true, method), PEOPLE.len(), "{method}");
+    }
+    for method in of(true).chain(nobodys) {
+        assert_eq!(unlisted(false, method), 1, "{method}");
+    }
+    for (action, at_least) in turned_away {
+        let refused = records.iter().filter(|r| r.action == action && r.outcome == Outcome::Denied);
+        let count: u64 = refused.map(|r| r.count).sum();
+        assert!(count >= at_least, "{action}: {count} recorded, {at_least} turned away");
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use comity_cli::demo::federation::Federation;
 use comity_core::Role;
+use comity_core::access::Outcome;
 use comity_core::dsse::Envelope;
 use comity_proto::v1;
 use comity_tests::federation::{certificate, dial};
@@ -103,6 +104,17 @@ impl Answer {
             reason: details.error_info().map(|info| info.reason.clone()).unwrap_or_default(),
             fields: violations.into_iter().map(|violation| violation.field).collect(),
         }
+    }
+
+    /// As the access log has it.
+    pub fn recorded(&self) -> (Outcome, Option<String>) {
+        let outcome = match self.code {
+            Code::Ok => return (Outcome::Allowed, None),
+            Code::PermissionDenied | Code::Unauthenticated | Code::NotFound | Code::Unimplemented => Outcome::Denied,
+            _ => Outcome::Failed,
+        };
+        let reason = if self.reason.is_empty() { format!("{:?}", self.code) } else { self.reason.clone() };
+        (outcome, Some(reason))
     }
 
     /// As the table has it: `shows` where any of these ids is in what was answered.

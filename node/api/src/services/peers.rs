@@ -289,7 +289,7 @@ impl Sender {
         };
         self.node.record_access(record).await.map_err(|error| {
             tracing::error!(%error, "a page's record could not be written: the page is not sent");
-            status::access_log_unavailable()
+            status::access_log_unavailable(None)
         })
     }
 

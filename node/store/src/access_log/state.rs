@@ -1,4 +1,4 @@
-//! The log as it is on disk: its head from the stored hashes, held against the last checkpoint.
+//! The log as it is on disk: up to the last checkpoint by its stored hashes and that root, from there on computed from the leaves.
 
 use comity_core::checkpoint::SignedCheckpoint;
 use comity_core::merkle::Frontier;
@@ -6,11 +6,12 @@ use comity_core::merkle::Frontier;
 use super::checkpoints;
 use super::proofs::{fetch, frontier_at};
 use super::types::{AccessLogError, Tampering};
+use super::verify;
 use crate::columns;
 use crate::database::Connection;
 use crate::sql::query;
 
-/// Takes up the log from its stored hashes: some log n rows, whatever its length.
+/// Takes up the log: some log n stored hashes for what was signed, and every leaf after that.
 ///
 /// # Errors
 /// Leaves, hashes and the latest checkpoint contradict each other.
@@ -31,16 +32,21 @@ pub(super) async fn restore(connection: &mut Connection) -> Result<Frontier, Acc
     if hashes > Frontier::stored_before(size) {
         return Err(Tampering::BeyondLastLeaf.into());
     }
-    let frontier = frontier_at(connection, size).await?;
-    if size > 0 {
-        expect_last_leaf(connection, size - 1).await?;
-    }
-    if let Some(SignedCheckpoint { checkpoint, .. }) = &latest
-        && frontier_at(connection, checkpoint.size).await?.root() != checkpoint.root
-    {
-        return Err(Tampering::Root { size: checkpoint.size }.into());
-    }
-    Ok(frontier)
+    let signed = match &latest {
+        Some(SignedCheckpoint { checkpoint, .. }) => {
+            let frontier = frontier_at(connection, checkpoint.size).await?;
+            if frontier.root() != checkpoint.root {
+                return Err(Tampering::Root { size: checkpoint.size }.into());
+            }
+            if let Some(last) = checkpoint.size.checked_sub(1) {
+                expect_leaf(connection, last).await?;
+            }
+            frontier
+        }
+        None => Frontier::default(),
+    };
+    // INVARIANT: what is signed next continues what was signed last, since its new part is computed from the leaves themselves.
+    verify::extend(connection, signed, size).await
 }
 
 /// Whether what is on disk is what was known, and perhaps more.
@@ -61,8 +67,8 @@ pub(super) async fn expect_extends(
     Ok(())
 }
 
-/// The last leaf is the likeliest to be cut or changed; it is held against its hash at each opening.
-async fn expect_last_leaf(connection: &mut Connection, n: u64) -> Result<(), AccessLogError> {
+/// The last leaf that was signed is the likeliest to be cut or changed; it is held against its hash at each opening.
+async fn expect_leaf(connection: &mut Connection, n: u64) -> Result<(), AccessLogError> {
     let row = query("SELECT salt, record, annex FROM access_leaf WHERE n = $1")
         .bind(columns::sql_int(n))
         .fetch_optional(&mut *connection)

@@ -85,6 +85,20 @@ pub enum Tampering {
         /// Which, in the order of storage.
         index: u64,
     },
+    /// A row where there can be none.
+    #[error("{table} has a row that is numbered {n}, where there is no leaf")]
+    Stray {
+        /// In which table.
+        table: &'static str,
+        /// Its number.
+        n: i64,
+    },
+    /// An index contradicts its table.
+    #[error("a search would miss something or find too much: {problem}")]
+    Index {
+        /// As the database says it.
+        problem: String,
+    },
     /// There are more hashes than leaves.
     #[error("hashes are stored beyond the last leaf")]
     BeyondLastLeaf,
@@ -141,6 +155,83 @@ pub enum AccessLogError {
         /// How many leaves there are, or were to be considered.
         size: u64,
     },
+}
+
+/// Why the log cannot be written, in words that this member's own people may be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no room.
+    DiskFull,
+    /// Nothing may be written there.
+    ReadOnly,
+    /// The file is not where it was.
+    Moved,
+    /// Reading, writing or syncing failed.
+    DiskFailing,
+    /// The server that holds the database is not to be reached.
+    ServerAway,
+    /// Another node has the store.
+    Taken,
+    /// Something else than comity changed the log.
+    Tampered,
+    /// The node is stopping.
+    Closed,
+    /// Anything else.
+    Other,
+}
+
+impl Trouble {
+    /// What an error comes to.
+    pub(super) fn of(error: &AccessLogError) -> Self {
+        match error {
+            AccessLogError::Unwritable(error) | AccessLogError::Unreadable(error) => Self::of_store(error),
+            AccessLogError::Tampered(_) => Self::Tampered,
+            AccessLogError::Closed => Self::Closed,
+            _ => Self::Other,
+        }
+    }
+
+    fn of_store(error: &StoreError) -> Self {
+        match error {
+            StoreError::Moved { .. } => Self::Moved,
+            StoreError::LeaseLost => Self::Taken,
+            StoreError::Interrupted => Self::Closed,
+            StoreError::Database(sqlx::Error::Database(error)) => match error.code().as_deref() {
+                Some("53100") => Self::DiskFull,
+                Some("25006") => Self::ReadOnly,
+                Some(code) => Self::of_sqlite(code),
+                None => Self::Other,
+            },
+            StoreError::Database(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => Self::ServerAway,
+            _ => Self::Other,
+        }
+    }
+
+    /// SQLite's codes; the lowest eight bits say what it is, the others where it happened.
+    fn of_sqlite(code: &str) -> Self {
+        match code.parse::<u32>().map(|code| code & 0xff) {
+            Ok(13) => Self::DiskFull,
+            Ok(8) => Self::ReadOnly,
+            Ok(10 | 14) => Self::DiskFailing,
+            Ok(11 | 26) => Self::Tampered,
+            _ => Self::Other,
+        }
+    }
+
+    /// As a sentence has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DiskFull => "the disk is full",
+            Self::ReadOnly => "its file system is read-only",
+            Self::Moved => "its file was moved, removed or replaced",
+            Self::DiskFailing => "the disk fails",
+            Self::ServerAway => "its database cannot be reached",
+            Self::Taken => "another node has taken the national store",
+            Self::Tampered => "it was changed by something else than this node",
+            Self::Closed => "the node is stopping",
+            Self::Other => "its database refuses",
+        }
+    }
 }
 
 impl From<StoreError> for AccessLogError {

@@ -11,7 +11,7 @@ use super::types::{AccessLogError, Head, Tampering};
 use super::writer::LeafKeys;
 use super::{AccessLog, checkpoints, incarnation, query};
 use crate::columns::{self, sql_int};
-use crate::database::Connection;
+use crate::database::{Connection, Dialect};
 use crate::sql::{self, Row};
 
 /// The most faults that one verification lists.
@@ -65,6 +65,8 @@ impl AccessLog {
                 run.fault(Tampering::Head);
             }
             signed.expect_no_more(self, head, &mut run).await?;
+            strays(&mut self.inner.database.read().await?, &mut run).await?;
+            indices(&mut self.inner.database.read().await?, &mut run).await?;
             let stored = incarnation::all(&mut self.inner.database.read().await?).await?;
             for (number, n) in &stored {
                 if *n < head.size && !run.opened.contains(&(*number, *n)) {
@@ -85,6 +87,68 @@ impl AccessLog {
             faults: run.faults,
         })
     }
+}
+
+/// Goes on from a tree that holds to `size` leaves, each computed from what is stored of it.
+///
+/// # Errors
+/// The first thing that contradicts.
+pub(super) async fn extend(
+    connection: &mut Connection,
+    frontier: Frontier,
+    size: u64,
+) -> Result<Frontier, AccessLogError> {
+    let mut run = Run { frontier, faults: Vec::new(), opened: Vec::new() };
+    while run.frontier.size() < size {
+        let from = run.frontier.size();
+        let to = size.min(from + STEP_LEAVES);
+        let step = load(connection, from, to).await?;
+        (from..to).for_each(|n| run.leaf(n, &step));
+        if let Some(fault) = run.faults.first() {
+            return Err(fault.clone().into());
+        }
+    }
+    Ok(run.frontier)
+}
+
+/// The indices by which leaves are searched hold what the tables do: else a search would miss some.
+async fn indices(connection: &mut Connection, run: &mut Run) -> Result<(), AccessLogError> {
+    if connection.dialect() != Dialect::Sqlite {
+        return Ok(());
+    }
+    for sql in ["PRAGMA integrity_check(access_leaf)", "PRAGMA integrity_check(access_touched)"] {
+        for row in sql::query(sql).fetch_all(&mut *connection).await? {
+            let problem = columns::text(&row, "integrity_check")?;
+            if problem != "ok" {
+                run.fault(Tampering::Index { problem });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rows that are numbered below the first leaf, or beyond the last one: of the log's leaves none is found by them, and searches would
+/// show them.
+async fn strays(connection: &mut Connection, run: &mut Run) -> Result<(), AccessLogError> {
+    let queries = [
+        ("access_leaf", "SELECT MIN(n) AS first, NULL AS last FROM access_leaf WHERE n < 0"),
+        (
+            "access_touched",
+            "SELECT (SELECT MIN(n) FROM access_touched WHERE n < 0) AS first,
+                    (SELECT MAX(n) FROM access_touched WHERE n > (SELECT COALESCE(MAX(n), -1) FROM access_leaf)) AS last",
+        ),
+        ("access_hash", "SELECT MIN(idx) AS first, NULL AS last FROM access_hash WHERE idx < 0"),
+        ("access_checkpoint", "SELECT MIN(size) AS first, NULL AS last FROM access_checkpoint WHERE size < 0"),
+    ];
+    for (table, sql) in queries {
+        let row = sql::query(sql).fetch_one(&mut *connection).await?;
+        for column in ["first", "last"] {
+            if let Some(n) = row.get::<Option<i64>>(column)? {
+                run.fault(Tampering::Stray { table, n });
+            }
+        }
+    }
+    Ok(())
 }
 
 struct Run {

@@ -1,7 +1,6 @@
 //! The one task that appends: many leaves to a transaction.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use comity_core::access::{AccessLeaf, AccessRecord};
 use comity_core::canonical::Hex32;
@@ -9,7 +8,7 @@ use comity_core::merkle::Frontier;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::state;
-use super::types::{AccessLogError, Head};
+use super::types::{AccessLogError, Head, Trouble};
 use crate::columns::sql_int;
 use crate::database::{Connection, Database};
 use crate::error::StoreError;
@@ -77,7 +76,7 @@ pub(super) struct Writer {
     /// Whether the disk may be ahead: after a failed commit nobody knows which side of it the disk is on.
     doubtful: bool,
     head: watch::Sender<Head>,
-    healthy: Arc<AtomicBool>,
+    trouble: watch::Sender<Option<Trouble>>,
 }
 
 impl Writer {
@@ -85,9 +84,9 @@ impl Writer {
         database: Database,
         frontier: Frontier,
         head: watch::Sender<Head>,
-        healthy: Arc<AtomicBool>,
+        trouble: watch::Sender<Option<Trouble>>,
     ) -> Self {
-        Self { database, frontier, doubtful: false, head, healthy }
+        Self { database, frontier, doubtful: false, head, trouble }
     }
 
     /// Runs until every handle is gone, or until told to close and nothing waits any more.
@@ -107,7 +106,8 @@ impl Writer {
             }
             let (leaves, waiting): (Vec<_>, Vec<_>) = batch.drain(..).map(|append| (append.leaf, append.done)).unzip();
             let result = self.commit(leaves).await;
-            self.healthy.store(result.is_ok(), Ordering::Release);
+            let trouble = result.as_ref().err().map(Trouble::of);
+            self.trouble.send_if_modified(|known| std::mem::replace(known, trouble) != trouble);
             if let Err(error) = &result {
                 tracing::error!(leaves = waiting.len(), error = %cause(error), "access log not written");
             }
@@ -136,6 +136,8 @@ impl Writer {
     }
 
     async fn look_again(&mut self) -> Result<(), AccessLogError> {
+        // What is taken for written must be on the disk, not in the system's memory alone.
+        self.database.settled().await.map_err(|error| AccessLogError::Unwritable(Arc::new(error)))?;
         let on_disk = state::restore(&mut self.database.read().await?).await?;
         // INVARIANT: the head never moves back nor aside, whatever the disk did.
         state::expect_extends(&mut self.database.read().await?, &on_disk, &self.frontier).await?;
