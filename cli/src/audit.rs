@@ -11,6 +11,7 @@ mod person;
 mod proof;
 mod reconcile;
 mod sections;
+mod segments;
 mod summary;
 mod thresholds;
 mod trust;
@@ -170,6 +171,9 @@ pub(crate) enum AuditCommand {
     /// Show which members cosign the access log, how far each has got, and whose logs this node cosigns
     #[command(after_long_help = "Examples:\n  comity audit witnesses")]
     Witnesses,
+    /// Show which leaves lie in archives, in which files, and whether those are there
+    #[command(after_long_help = "Examples:\n  comity audit segments\n  comity audit segments -o json")]
+    Segments,
     /// Show heads of other members' access logs that contradict what this node had cosigned
     #[command(
         after_long_help = "Examples:\n  comity audit conflicts\n  comity audit conflicts -o json > evidence.json"
@@ -204,6 +208,7 @@ pub(crate) async fn run(command: AuditCommand, session: &mut Session<'_>) -> Res
         }
         AuditCommand::Checkpoint { out } => checkpoint::run(session, out.as_deref()).await,
         AuditCommand::Witnesses => witnesses::run(session).await,
+        AuditCommand::Segments => segments::run(session).await,
         AuditCommand::Conflicts => witnesses::conflicts(session).await,
     }
 }

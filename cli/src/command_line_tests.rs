@@ -69,11 +69,11 @@ async fn the_verbs_are_those_that_the_documentation_names() {
         policy check, policy test, policy explain, policy simulate, policy apply, policy show, policy list, \
         policy history, policy people, \
         audit log, audit who-saw, audit person, audit summary, audit anomalies, audit verify, audit export, audit prove, \
-        audit reconcile, audit checkpoint, audit witnesses, audit conflicts, \
+        audit reconcile, audit checkpoint, audit witnesses, audit segments, audit conflicts, \
         member genesis, member list, member show, member invite, member join, member admit, member suspend, \
         member readmit, member expel, member replace-keys, member change-rule, member raise-version, \
         member rotate-keys, member revoke-keys, member enroll, member revoke-person, member require-signatures, \
-        node status, node rotate-store-key, node restore, node start-unconfirmed, \
+        node status, node rotate-store-key, node restore, node archive, node start-unconfirmed, \
         pki init, pki issue, pki person, pki show, \
         context list, context use, context show, context add, context check";
     assert_eq!(verbs.join(", "), expected);

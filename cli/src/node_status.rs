@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::page::{Page, Style, table};
 use crate::refusal::Asked;
 use crate::session::Session;
-use crate::when::span;
+use crate::when::{When, span};
 
 /// The verbs of `comity node`.
 #[derive(Debug, Clone, Subcommand)]
@@ -43,6 +43,19 @@ pub(crate) enum NodeCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Move old leaves of the access log into files that prove them
+    ///
+    /// Each file is a bundle that `comity audit verify FILE` takes, written and read back before its leaves are taken out of the store; a leaf of the log
+    /// names it with its digest. Only what enough members cosigned is moved. Proofs and checkpoints do not change, for all hashes stay;
+    /// searches do not look into archives. Keep the files: nothing else holds what is in them.
+    #[command(
+        after_long_help = "Examples:\n  comity node archive --before 365d\n  comity node archive --before 2026-01-01"
+    )]
+    Archive {
+        /// Leaves from before this instant, this day, or so long ago (365d)
+        #[arg(long, value_name = "WHEN")]
+        before: When,
+    },
     /// Serve although too few members have said how far they saw the access log
     ///
     /// Until enough have answered, nobody knows whether the log was rolled back. Whoever overrides that stands in the log with
@@ -65,6 +78,7 @@ pub(crate) async fn run(command: NodeCommand, session: &mut Session<'_>) -> Resu
         NodeCommand::Status => show(session).await,
         NodeCommand::RotateStoreKey => rotate_store_key(session).await,
         NodeCommand::Restore { declare_loss: _, reason, yes } => restore(session, reason, yes).await,
+        NodeCommand::Archive { before } => archive(session, before).await,
         NodeCommand::StartUnconfirmed { reason, yes } => start_unconfirmed(session, reason, yes).await,
     }
 }
@@ -112,6 +126,70 @@ async fn start_unconfirmed(session: &mut Session<'_>, reason: String, yes: bool)
     node.node().start_unconfirmed(v1::StartUnconfirmedRequest { reason }).await.map_err(|s| asked.refused(s))?;
     session.output.note("the node serves; that you said so, and why, is in its access log");
     Ok(())
+}
+
+async fn archive(session: &mut Session<'_>, before: When) -> Result<(), Failure> {
+    let node = session.node().await?;
+    let asked = Asked::about("access log", "comity node status");
+    let (before, mut segments) = (before.to_proto(), Vec::new());
+    loop {
+        let request = v1::ArchiveLogRequest { before: Some(before) };
+        let done = node.node().archive_log(request).await.map_err(|s| asked.refused(s))?.into_inner();
+        let Some(segment) = done.segment else { break };
+        if done.remaining > 0 {
+            session.output.note(&format!("{}; {} leaves to go", segment.file, done.remaining));
+        }
+        segments.push(SegmentView::from(segment));
+    }
+    let view = SegmentsView { segments };
+    session.output.show(&view, |style| segments_table(style, &view))?;
+    if view.segments.is_empty() {
+        session.output.note(
+            "nothing to archive: what is older is archived, or not cosigned by enough members (comity audit witnesses)",
+        );
+    }
+    Ok(())
+}
+
+/// Archived leaves, a file to a row.
+pub(crate) fn segments_table(style: &Style, view: &SegmentsView) -> String {
+    let rows = view.segments.iter().map(|segment| {
+        let there = if segment.is_there { "yes" } else { "MISSING" };
+        vec![
+            format!("{} to {}", segment.first, segment.last),
+            segment.file.clone(),
+            there.to_owned(),
+            segment.sha256.clone(),
+        ]
+    });
+    table(style, &["LEAVES", "FILE", "THERE", "SHA-256"], rows.collect())
+}
+
+/// Archived leaves as `-o json` writes them.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct SegmentsView {
+    pub(crate) segments: Vec<SegmentView>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct SegmentView {
+    first: u64,
+    pub(crate) last: u64,
+    file: String,
+    sha256: String,
+    is_there: bool,
+}
+
+impl From<v1::ArchivedSegment> for SegmentView {
+    fn from(segment: v1::ArchivedSegment) -> Self {
+        Self {
+            first: segment.first,
+            last: segment.end.saturating_sub(1),
+            sha256: hex::encode(&segment.digest),
+            file: segment.file,
+            is_there: segment.is_there,
+        }
+    }
 }
 
 fn lost_range(lost: &v1::LostRange) -> String {

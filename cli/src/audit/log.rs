@@ -1,5 +1,6 @@
 //! `comity audit log`.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use comity_proto::v1;
 use serde::Serialize;
 
 use super::filter::Filter;
-use super::walk::{Reach, walk};
+use super::walk::{Reach, note_archived, walk};
 use crate::failure::Failure;
 use crate::output::Format;
 use crate::page::{one_line, table};
@@ -70,15 +71,19 @@ async fn newest(
     let node = session.node().await?;
     let (client, wanted) = (node.audit(), filter.to_proto(&node)?);
     let asked = Asked::about("access log", "comity node status");
-    wire::collect(limit, |page_size, page_token| {
-        let (mut client, asked) = (client.clone(), asked.clone());
+    let archived = Cell::new(0);
+    let found = wire::collect(limit, |page_size, page_token| {
+        let (mut client, asked, archived) = (client.clone(), asked.clone(), &archived);
         let request = v1::ListAccessRecordsRequest { page_size, page_token, filter: Some(wanted.clone()) };
         async move {
             let page = client.list_access_records(request).await.map_err(|s| asked.refused(s))?.into_inner();
+            archived.set(page.archived);
             Ok((page.records, page.next_page_token))
         }
     })
-    .await
+    .await?;
+    note_archived(session, archived.get());
+    Ok(found)
 }
 
 async fn oldest(

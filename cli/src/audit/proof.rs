@@ -76,6 +76,7 @@ pub(crate) struct LogProof {
     /// By size, smallest first, each with the root found at that size.
     older: Vec<(Older, Option<Hex32>)>,
     frontier: Frontier,
+    archived: u64,
 }
 
 impl LogProof {
@@ -86,8 +87,12 @@ impl LogProof {
             let (had, has) = (longest.checkpoint.size, signed.size);
             return Err(Tampering::RolledBack { had, source_name: longest.source.clone(), has });
         }
-        let mut proof =
-            Self { signed, older: older.into_iter().map(|o| (o, None)).collect(), frontier: Frontier::default() };
+        let mut proof = Self {
+            signed,
+            older: older.into_iter().map(|o| (o, None)).collect(),
+            frontier: Frontier::default(),
+            archived: 0,
+        };
         proof.note_roots();
         Ok(proof)
     }
@@ -106,6 +111,23 @@ impl LogProof {
         self.frontier.append(leaf.hash());
         self.note_roots();
         Ok(())
+    }
+
+    /// Takes the next leaf by its hash alone: it lies in an archive.
+    pub(crate) fn push_archived(&mut self, number: u64, hash: Hex32) -> Result<(), Tampering> {
+        let (expected, size) = (self.frontier.size(), self.signed.size);
+        if number != expected {
+            return Err(Tampering::Missing { expected, found: Some(number), size });
+        }
+        self.archived += 1;
+        self.frontier.append(hash);
+        self.note_roots();
+        Ok(())
+    }
+
+    /// How many leaves were taken by their hashes alone.
+    pub(crate) fn archived(&self) -> u64 {
+        self.archived
     }
 
     fn note_roots(&mut self) {

@@ -42,7 +42,7 @@ pub(crate) async fn run(session: &mut Session<'_>, against: &[PathBuf], save: Op
         return Err(Failure::new(Exit::VerificationFailed, message)
             .next("comity audit prove 0, and ask the node's administrator"));
     }
-    prove(session, &node, &note, older.clone()).await.map_err(|unproven| match unproven {
+    let archived = prove(session, &node, &note, older.clone()).await.map_err(|unproven| match unproven {
         Unproven::Tampering(tampering) => tampered(tampering, !against.is_empty()),
         Unproven::Failure(failure) => failure,
     })?;
@@ -61,6 +61,7 @@ pub(crate) async fn run(session: &mut Session<'_>, against: &[PathBuf], save: Op
         proven: true,
         origin: note.checkpoint.origin.clone(),
         size: note.checkpoint.size,
+        archived,
         root: note.checkpoint.root.to_string(),
         against: older.iter().map(|o| AgainstView { source: o.source.clone(), size: o.checkpoint.size }).collect(),
     };
@@ -68,7 +69,16 @@ pub(crate) async fn run(session: &mut Session<'_>, against: &[PathBuf], save: Op
         let mut page = Page::new(style);
         page.heading("PROVEN: the access log is whole and unchanged");
         page.field("log", &view.origin);
-        page.field("leaves", format!("{}, each hashed here", view.size));
+        page.field("leaves", format!("{}, each hashed here", view.size - view.archived));
+        if view.archived > 0 {
+            page.field(
+                "archived",
+                format!(
+                    "{} more by their hashes alone: comity audit verify on the files that comity audit segments names",
+                    view.archived
+                ),
+            );
+        }
         page.field("root", &view.root);
         page.field("signed by", format!("the node key of {}", node.member()));
         page.fields("continues", view.against.iter().map(|o| format!("{} at {} leaves", o.source, o.size)));
@@ -101,7 +111,12 @@ impl From<Failure> for Unproven {
     }
 }
 
-async fn prove(session: &Session<'_>, node: &Node, note: &SignedCheckpoint, older: Vec<Older>) -> Result<(), Unproven> {
+async fn prove(
+    session: &Session<'_>,
+    node: &Node,
+    note: &SignedCheckpoint,
+    older: Vec<Older>,
+) -> Result<u64, Unproven> {
     let mut proof = LogProof::new(note.checkpoint.clone(), older)?;
     let asked = Asked::about("access log", "comity node status");
     let mut client = node.audit();
@@ -117,6 +132,14 @@ async fn prove(session: &Session<'_>, node: &Node, note: &SignedCheckpoint, olde
             if leaf.leaf >= note.checkpoint.size && proof.wanted().is_none() {
                 break;
             }
+            if !leaf.archived_hash.is_empty() {
+                let hash: [u8; 32] = leaf.archived_hash.as_slice().try_into().map_err(|_| {
+                    let message = format!("access log: NOT PROVEN: the hash of archived leaf {} is none", leaf.leaf);
+                    Failure::new(Exit::VerificationFailed, message).next("comity node status")
+                })?;
+                proof.push_archived(leaf.leaf, Hex32(hash))?;
+                continue;
+            }
             let salt: [u8; 32] = leaf.salt.as_slice().try_into().map_err(|_| {
                 let message = format!(
                     "access log: NOT PROVEN: leaf {} has a salt of {} bytes, expected 32",
@@ -130,7 +153,9 @@ async fn prove(session: &Session<'_>, node: &Node, note: &SignedCheckpoint, olde
         bar.set_position(proof.wanted().unwrap_or(note.checkpoint.size));
     }
     bar.finish_and_clear();
-    Ok(proof.finish()?)
+    let archived = proof.archived();
+    proof.finish()?;
+    Ok(archived)
 }
 
 pub(crate) fn progress(session: &Session<'_>, leaves: u64) -> ProgressBar {
@@ -157,6 +182,8 @@ struct VerifiedView {
     proven: bool,
     origin: String,
     size: u64,
+    /// How many of them lie in archives: their hashes hold, what they say is in the files.
+    archived: u64,
     root: String,
     against: Vec<AgainstView>,
 }

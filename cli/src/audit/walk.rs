@@ -40,6 +40,15 @@ where
     following::follow(session, &mut feed, patience).await
 }
 
+/// What is not searched is said.
+pub(super) fn note_archived(session: &mut Session<'_>, archived: u64) {
+    if archived > 0 {
+        session
+            .output
+            .note(&format!("leaves before {archived} lie in archives and are not searched: comity audit segments"));
+    }
+}
+
 struct Walk<'a, T> {
     filter: &'a Filter,
     follows: bool,
@@ -79,6 +88,9 @@ where
                 Err(status) => return cut_or_refused(&asked, status),
             };
             line.heard();
+            if self.next.is_none() {
+                note_archived(session, answer.archived);
+            }
             if self.follows && self.next.is_none() {
                 session.output.note(&format!("following from leaf {}; Ctrl-C ends it", answer.next));
             }

@@ -9,7 +9,7 @@ mod records;
 use std::str::FromStr;
 
 use comity_app::{ApprovalView, PolicyView, ToSign};
-use comity_core::access::AccessRecord;
+use comity_core::access::{AccessRecord, ArchivedSegment};
 use comity_core::dsse::EnvelopeSignature;
 use comity_core::{MemberId, Timestamp};
 use comity_proto::v1;
@@ -156,4 +156,10 @@ pub(crate) fn access_record(leaf: u64, record: AccessRecord) -> v1::AccessRecord
         request_id: record.request_id.unwrap_or_default(),
         count: record.count,
     }
+}
+
+/// Leaves that were archived.
+pub(crate) fn segment(segment: ArchivedSegment, is_there: bool) -> v1::ArchivedSegment {
+    let ArchivedSegment { first, end, file, digest } = segment;
+    v1::ArchivedSegment { first, end, file, digest: digest.0.to_vec(), is_there }
 }

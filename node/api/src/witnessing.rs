@@ -170,6 +170,7 @@ async fn offer_to(
                     salt: opening.leaf.salt.0.to_vec(),
                     record: opening.leaf.record,
                     annex: opening.leaf.annex,
+                    ..Default::default()
                 }),
                 inclusion: hashes(opening.inclusion),
             }),

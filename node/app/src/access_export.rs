@@ -32,6 +32,8 @@ pub struct AccessExport {
     pub party: Option<MemberId>,
     /// This leaf alone.
     pub leaf: Option<u64>,
+    /// These leaves: the first, and the one after the last.
+    pub stretch: Option<(u64, u64)>,
     /// Older sizes of the log that it is to be proved to continue.
     pub older: Vec<u64>,
 }
@@ -87,10 +89,16 @@ impl Node {
         })?;
         let note = self.checkpoint_to_export(asked.leaf).await?;
         let size = note.checkpoint.size;
-        let (first, end) = match asked.leaf {
-            Some(leaf) if leaf < size => (leaf, leaf + 1),
-            Some(_) => return Err(AppError::NotFound("leaf of the access log")),
-            None => self.leaves_between(&asked, size).await?,
+        let archived = self.access_log.archived();
+        let (first, end) = match (asked.leaf, asked.stretch) {
+            (Some(leaf), _) if leaf < archived => return Err(self.archived_in(leaf).await?),
+            (Some(leaf), _) if leaf < size => (leaf, leaf + 1),
+            (Some(_), _) => return Err(AppError::NotFound("leaf of the access log")),
+            (None, Some((first, end))) => (first.max(archived), end.min(size)),
+            (None, None) => {
+                let (first, end) = self.leaves_between(&asked, size).await?;
+                (first.max(archived), end)
+            }
         };
         let selected = match (asked.leaf, asked.party) {
             (Some(leaf), _) => vec![leaf],
@@ -118,6 +126,18 @@ impl Node {
             let (bytes, next) = writer.write(part).await?;
             Ok(Some((bytes, (writer, next))))
         }))
+    }
+
+    /// Where an archived leaf lies.
+    async fn archived_in(&self, leaf: u64) -> Result<AppError, AppError> {
+        let before = leaf.saturating_sub(crate::archive::SEGMENT_LEAVES);
+        let segments = self.access_log.segments(before, 2).await.map_err(InternalError::from)?;
+        let holds = segments.into_iter().find(|segment| segment.first <= leaf && leaf < segment.end);
+        let file = holds.map_or_else(|| "an archive".to_owned(), |segment| segment.file);
+        Ok(AppError::Precondition {
+            reason: "LEAF_ARCHIVED",
+            problem: format!("leaf {leaf} lies in {file}, which proves itself: `comity audit verify` it"),
+        })
     }
 
     /// The first leaf that is not before the time asked for, and the one after the last that is.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use comity_core::access::{AccessLeaf, AccessRecord};
+use comity_core::canonical::Hex32;
 use comity_core::checkpoint::SignedCheckpoint;
 use comity_store::access_log::{AccessFilter, Order, StoredLeaf};
 
@@ -17,6 +18,15 @@ const ANSWER_FULL_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) const STRETCH_LEAVES: u64 = 65_536;
 /// So many stretches are looked through for one answer; the token says where to go on.
 const ANSWER_STRETCHES: usize = 64;
+
+/// A leaf as it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadLeaf {
+    /// Exactly as it is hashed.
+    Here(AccessLeaf),
+    /// It lies in a file: its hash.
+    Archived(Hex32),
+}
 
 /// What a stored leaf says.
 pub(crate) fn said(stored: &StoredLeaf) -> Result<AccessRecord, AppError> {
@@ -72,12 +82,18 @@ impl Node {
         Ok(start..end)
     }
 
-    /// Leaves exactly as they are hashed, from one on: at most so many, and fewer where they are large.
+    /// Leaves exactly as they are hashed, from one on, or what is known here of those that were archived: at most so many, and fewer where they are large.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub async fn access_leaves(&self, mut first: u64, limit: usize) -> Result<Vec<(u64, AccessLeaf)>, AppError> {
+    pub async fn access_leaves(&self, mut first: u64, limit: usize) -> Result<Vec<(u64, ReadLeaf)>, AppError> {
         let (mut leaves, mut bytes) = (Vec::new(), 0);
+        let archived = self.access_log.archived();
+        if first < archived {
+            let end = archived.min(first.saturating_add(limit as u64));
+            let hashes = self.access_log.leaf_hashes(first, end).await.map_err(InternalError::from)?;
+            return Ok(hashes.into_iter().map(|(n, hash)| (n, ReadLeaf::Archived(hash))).collect());
+        }
         while leaves.len() < limit && bytes < ANSWER_FULL_BYTES {
             let step = STEP_LEAVES.min(limit - leaves.len());
             let found = self.access_log.leaves(first, step).await.map_err(InternalError::from)?;
@@ -85,7 +101,7 @@ impl Node {
             for stored in found {
                 bytes += stored.leaf.record.len();
                 first = stored.n + 1;
-                leaves.push((stored.n, stored.leaf));
+                leaves.push((stored.n, ReadLeaf::Here(stored.leaf)));
             }
             if is_last {
                 break;

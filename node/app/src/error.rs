@@ -91,6 +91,14 @@ pub enum InternalError {
     /// The key that the store is sealed with.
     #[error("store key: {0}")]
     Rotation(#[source] RotationError),
+    /// An archive of the access log.
+    #[error("archive {path}: {problem}")]
+    Archive {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A policy file.
     #[error("policy file {path}: {source}")]
     PolicyFile {

@@ -93,6 +93,8 @@ pub struct NodeParts {
     pub answer_tick: Duration,
     /// Between signed heads of the access log, while it grows.
     pub checkpoint_interval: Duration,
+    /// Where archived leaves of the access log are put.
+    pub archive_dir: PathBuf,
     /// Where the officers' copies of them are.
     pub policy_dir: PathBuf,
     /// The member's keys.
@@ -116,6 +118,9 @@ pub struct Node {
     pub(crate) backup_days: u32,
     receipt_timeout: Duration,
     checkpoint_interval: Duration,
+    pub(crate) archive_dir: PathBuf,
+    /// Held while leaves are archived.
+    pub(crate) archiving: tokio::sync::Mutex<()>,
     pub(crate) ticks: Ticks,
     pub(crate) cursors: Cursors,
     pub(crate) tokens: Tokens,
@@ -174,6 +179,8 @@ impl Node {
             backup_days: parts.backup_days,
             receipt_timeout: parts.receipt_timeout,
             checkpoint_interval: parts.checkpoint_interval,
+            archive_dir: parts.archive_dir,
+            archiving: tokio::sync::Mutex::default(),
             ticks: Ticks::new(parts.answer_tick),
             own: parts.own,
             genesis: parts.genesis,

@@ -202,11 +202,13 @@ pub struct AccessLog {
     pub checkpoint_interval_s: u64,
     /// What refused handshakes may take of the disk in a day, in bytes: beyond it they are only counted, in one leaf a minute.
     pub strangers_max_bytes_per_day: u64,
+    /// Where archived leaves are put: `access-archive` in the data folder, unless it is named.
+    pub archive_dir: Option<PathBuf>,
 }
 
 impl Default for AccessLog {
     fn default() -> Self {
-        Self { checkpoint_interval_s: 60, strangers_max_bytes_per_day: 16 * 1024 * 1024 }
+        Self { checkpoint_interval_s: 60, strangers_max_bytes_per_day: 16 * 1024 * 1024, archive_dir: None }
     }
 }
 

@@ -86,6 +86,7 @@ pub async fn open(config: &Config) -> Result<Opened, StartError> {
         backup_days: config.store.backup_days,
         receipt_timeout: Duration::from_millis(config.exchange.receipt_timeout_ms),
         checkpoint_interval: Duration::from_secs(config.access_log.checkpoint_interval_s),
+        archive_dir: config.access_log.archive_dir.clone().unwrap_or_else(|| data.join("access-archive")),
         answer_tick: Duration::from_millis(config.exchange.answer_tick_ms),
         policy_dir: config.policy_dir.clone(),
         keys,

@@ -4,12 +4,14 @@ mod attestation;
 pub mod bundle;
 mod loss;
 pub mod reconcile;
+mod segment;
 pub mod witness;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::attestation::{Attested, LogParty, LogRoster, Unattested};
 pub use self::loss::{DeclaredLoss, LOST_RANGES_MAX, LostRange};
+pub use self::segment::{ArchivedSegment, SEGMENT_ARCHIVED};
 
 use crate::canonical::{self, Hex32, InvalidJson};
 use crate::member::MemberId;
@@ -152,6 +154,9 @@ pub struct AccessRecord {
     /// What was lost, where the leaf opens another incarnation of the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Box<DeclaredLoss>>,
+    /// Which leaves were moved to which file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived: Option<ArchivedSegment>,
     /// The digest of the leaf's annex. [`AccessLeaf`] sets it and takes it away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annex: Option<Hex32>,
@@ -173,6 +178,7 @@ impl AccessRecord {
             count: 1,
             page: None,
             loss: None,
+            archived: None,
             annex: None,
         }
     }

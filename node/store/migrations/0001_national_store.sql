@@ -308,6 +308,14 @@ CREATE TABLE access_checkpoint (
     cosigners BIGINT NOT NULL
 );
 
+-- Leaves that lie in files by now, from the first on without a gap; a leaf of the log names each.
+CREATE TABLE access_segment (
+    first  BIGINT PRIMARY KEY,
+    stop   BIGINT NOT NULL,
+    file   TEXT NOT NULL,
+    digest BYTES NOT NULL
+);
+
 -- Incarnations of the log after the first, each with the leaf that opened it.
 CREATE TABLE access_incarnation (
     incarnation BIGINT PRIMARY KEY,

@@ -11,6 +11,7 @@ mod checkpoints;
 mod incarnation;
 mod proofs;
 mod query;
+mod segments;
 mod state;
 mod types;
 mod verify;
@@ -48,6 +49,8 @@ struct Inner {
     appends: mpsc::Sender<Append>,
     head: watch::Receiver<Head>,
     incarnation: watch::Sender<Incarnation>,
+    /// The first leaf that is not in an archive.
+    archived: watch::Sender<u64>,
     trouble: watch::Receiver<Option<Trouble>>,
     closing: Arc<Notify>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -57,6 +60,7 @@ impl AccessLog {
     /// Takes up the log where it was left.
     pub(crate) async fn open(database: Database) -> Result<Self, AccessLogError> {
         let frontier = state::restore(&mut database.read().await?).await?;
+        let archived = watch::Sender::new(segments::restore(&mut database.read().await?).await?);
         let incarnation = watch::Sender::new(incarnation::restore(&mut database.read().await?).await?);
         let (appends, queue) = mpsc::channel(QUEUE_MAX);
         let (head_sender, head) = watch::channel(Head { size: frontier.size(), root: frontier.root() });
@@ -64,7 +68,8 @@ impl AccessLog {
         let closing = Arc::new(Notify::new());
         let writer = Writer::new(database.clone(), frontier, head_sender, trouble_sender);
         let task = tokio::spawn(writer.run(queue, Arc::clone(&closing)));
-        let inner = Inner { database, appends, head, incarnation, trouble, closing, writer: Mutex::new(Some(task)) };
+        let inner =
+            Inner { database, appends, head, incarnation, archived, trouble, closing, writer: Mutex::new(Some(task)) };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -270,6 +270,12 @@ impl Caller<'_> {
             }
             "AuditService/ReadAccessLeaves" => v1::ReadAccessLeavesRequest { first: 0, limit: 1 }.encode_to_vec(),
             "AuditService/GetAccessCheckpoint" => v1::GetAccessCheckpointRequest {}.encode_to_vec(),
+            "AuditService/ListArchivedSegments" => v1::ListArchivedSegmentsRequest { from: 0 }.encode_to_vec(),
+            // Of before there was anything.
+            "NodeService/ArchiveLog" => {
+                let before = Some(prost_types::Timestamp { seconds: 1_000_000_000, nanos: 0 });
+                v1::ArchiveLogRequest { before }.encode_to_vec()
+            }
             "AuditService/ListWitnessConflicts" => v1::ListWitnessConflictsRequest {}.encode_to_vec(),
             "NodeService/DeclareLoss" => v1::DeclareLossRequest { reason: "the disk broke".into() }.encode_to_vec(),
             "NodeService/StartUnconfirmed" => {

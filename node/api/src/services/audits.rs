@@ -1,6 +1,6 @@
 //! `AuditService`.
 
-use comity_app::{AccessExport, AccessWatch, LOG_RESOURCE, Looker, Reach};
+use comity_app::{AccessExport, AccessWatch, LOG_RESOURCE, Looker, Reach, ReadLeaf};
 use comity_core::access::{Outcome, Touched};
 use comity_core::{MemberId, Role, SpiffeId};
 use comity_proto::v1;
@@ -95,7 +95,11 @@ impl v1::audit_service_server::AuditService for Audits {
         let (found, more) = self.node.access_records(&filter, before, size).await.map_err(status::of)?;
         let next_page_token = more.map(|before| before.to_string()).unwrap_or_default();
         let records = found.into_iter().map(|(leaf, record)| convert::access_record(leaf, record)).collect();
-        Ok(Response::new(v1::ListAccessRecordsResponse { records, next_page_token }))
+        Ok(Response::new(v1::ListAccessRecordsResponse {
+            records,
+            next_page_token,
+            archived: self.node.first_unarchived(),
+        }))
     }
 
     type WatchAccessRecordsStream = Answers<v1::WatchAccessRecordsResponse>;
@@ -115,12 +119,13 @@ impl v1::audit_service_server::AuditService for Audits {
         };
         let reach = Reach { from, follow, only_new };
         let watch = self.node.watch_access_log(looker, filter, reach).await.map_err(status::of)?;
-        let begins = v1::WatchAccessRecordsResponse { next: watch.position(), ..Default::default() };
+        let (next, archived) = (watch.position(), self.node.first_unarchived());
+        let begins = v1::WatchAccessRecordsResponse { next, archived, ..Default::default() };
         let answers = try_unfold(Some(watch), |watch: Option<AccessWatch>| async move {
             let Some(mut watch) = watch else { return Ok(None) };
             let Some(batch) = watch.next().await? else {
                 let (next, done) = (watch.position(), watch.is_done());
-                return Ok(Some((v1::WatchAccessRecordsResponse { records: Vec::new(), next, done }, None)));
+                return Ok(Some((v1::WatchAccessRecordsResponse { next, done, ..Default::default() }, None)));
             };
             let records = batch.records.into_iter().map(|(leaf, record)| convert::access_record(leaf, record));
             let answer =
@@ -142,9 +147,31 @@ impl v1::audit_service_server::AuditService for Audits {
         let found = self.node.access_leaves(first, limit).await.map_err(status::of)?;
         let leaves = found
             .into_iter()
-            .map(|(leaf, l)| v1::AccessLeaf { leaf, salt: l.salt.0.to_vec(), record: l.record, annex: l.annex })
+            .map(|(leaf, read)| match read {
+                ReadLeaf::Here(l) => v1::AccessLeaf {
+                    leaf,
+                    salt: l.salt.0.to_vec(),
+                    record: l.record,
+                    annex: l.annex,
+                    ..Default::default()
+                },
+                ReadLeaf::Archived(hash) => {
+                    v1::AccessLeaf { leaf, archived_hash: hash.0.to_vec(), ..Default::default() }
+                }
+            })
             .collect();
         Ok(Response::new(v1::ReadAccessLeavesResponse { leaves }))
+    }
+
+    async fn list_archived_segments(
+        &self,
+        request: Request<v1::ListArchivedSegmentsRequest>,
+    ) -> Result<Response<v1::ListArchivedSegmentsResponse>, Status> {
+        let (_, scope) = context(&request)?;
+        scope.touch(Touched::resource(LOG_RESOURCE).by("archives"));
+        let found = self.node.archived_segments(request.into_inner().from).await.map_err(status::of)?;
+        let segments = found.into_iter().map(|view| convert::segment(view.segment, view.is_there)).collect();
+        Ok(Response::new(v1::ListArchivedSegmentsResponse { segments }))
     }
 
     async fn list_witness_conflicts(
@@ -188,6 +215,7 @@ impl v1::audit_service_server::AuditService for Audits {
             until: convert::from_time("until", request.until)?,
             party: parse_optional::<MemberId>("party", &request.party)?,
             leaf: request.leaf,
+            stretch: None,
             older: request.older,
         };
         if asked.leaf.is_some() && (asked.since.is_some() || asked.until.is_some() || asked.party.is_some()) {

@@ -110,6 +110,19 @@ impl v1::node_service_server::NodeService for Nodes {
         Ok(Response::new(convert::approval(asked, true, Timestamp::from_jiff(jiff::Timestamp::now()))))
     }
 
+    async fn archive_log(
+        &self,
+        request: Request<v1::ArchiveLogRequest>,
+    ) -> Result<Response<v1::ArchiveLogResponse>, Status> {
+        let (_, scope) = context(&request)?;
+        scope.touch(Touched::resource("access-log").by("archive"));
+        let before = convert::from_time("before", request.into_inner().before)?;
+        let before = before.ok_or_else(|| status::field("before", "is missing: leaves from before when?"))?;
+        let done = self.node.archive_before(before).await.map_err(status::of)?;
+        let segment = done.segment.map(|segment| convert::segment(segment, true));
+        Ok(Response::new(v1::ArchiveLogResponse { segment, remaining: done.remaining }))
+    }
+
     async fn start_unconfirmed(
         &self,
         request: Request<v1::StartUnconfirmedRequest>,

@@ -102,6 +102,12 @@ pub enum Tampering {
     /// There are more hashes than leaves.
     #[error("hashes are stored beyond the last leaf")]
     BeyondLastLeaf,
+    /// Leaves are said to be archived, and no leaf of the log says so.
+    #[error("leaves from {first} on are said to be archived, and no leaf says where")]
+    Segment {
+        /// The first of them.
+        first: u64,
+    },
     /// What an incarnation began with is not the leaf that declares it.
     #[error("incarnation {number} is not opened by the leaf that it is said to be opened by")]
     Incarnation {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use comity_core::access::InvalidLeaf;
+use comity_core::access::{ArchivedSegment, InvalidLeaf};
 use comity_core::canonical::Hex32;
 use comity_core::checkpoint::SignedCheckpoint;
 use comity_core::merkle::Frontier;
 
 use super::types::{AccessLogError, Head, Tampering};
 use super::writer::LeafKeys;
-use super::{AccessLog, checkpoints, incarnation, query};
+use super::{AccessLog, checkpoints, incarnation, query, segments};
 use crate::columns::{self, sql_int};
 use crate::database::{Connection, Dialect};
 use crate::sql::{self, Row};
@@ -48,7 +48,8 @@ impl AccessLog {
     /// The log could not be read; what it says is in [`Verification::faults`].
     pub async fn verify_stored(&self) -> Result<Verification, AccessLogError> {
         let head = self.head();
-        let mut run = Run { frontier: Frontier::default(), faults: Vec::new(), opened: Vec::new() };
+        let archived = segments::all(&mut self.inner.database.read().await?).await?;
+        let mut run = Run { archived: archived.last().map_or(0, |last| last.end), ..Run::default() };
         let mut signed = Signed::default();
         signed.advance(self, 0, &mut run).await?;
         while run.frontier.size() < head.size && run.faults.len() < FAULTS_MAX {
@@ -67,6 +68,13 @@ impl AccessLog {
             signed.expect_no_more(self, head, &mut run).await?;
             strays(&mut self.inner.database.read().await?, &mut run).await?;
             indices(&mut self.inner.database.read().await?, &mut run).await?;
+            let mut next = 0;
+            for segment in &archived {
+                if segment.first != next || !run.segments.contains(segment) {
+                    run.fault(Tampering::Segment { first: segment.first });
+                }
+                next = segment.end;
+            }
             let stored = incarnation::all(&mut self.inner.database.read().await?).await?;
             for (number, n) in &stored {
                 if *n < head.size && !run.opened.contains(&(*number, *n)) {
@@ -98,7 +106,7 @@ pub(super) async fn extend(
     frontier: Frontier,
     size: u64,
 ) -> Result<Frontier, AccessLogError> {
-    let mut run = Run { frontier, faults: Vec::new(), opened: Vec::new() };
+    let mut run = Run { frontier, ..Run::default() };
     while run.frontier.size() < size {
         let from = run.frontier.size();
         let to = size.min(from + STEP_LEAVES);
@@ -151,11 +159,16 @@ async fn strays(connection: &mut Connection, run: &mut Run) -> Result<(), Access
     Ok(())
 }
 
+#[derive(Default)]
 struct Run {
     frontier: Frontier,
     faults: Vec<Tampering>,
     /// Incarnations, by what the leaves say.
     opened: Vec<(u64, u64)>,
+    /// Segments that were archived, by what the leaves say.
+    segments: Vec<ArchivedSegment>,
+    /// Leaves before this one may lie in files: their stored hashes stand for them.
+    archived: u64,
 }
 
 /// What is stored of a step's leaves.
@@ -176,6 +189,7 @@ impl Run {
         let first = Frontier::stored_before(n);
         let stored = step.hashes.get(&first).copied();
         let computed = match step.leaves.get(&n) {
+            None if n < self.archived => None,
             None => {
                 self.fault(Tampering::MissingLeaf { n });
                 None
@@ -209,6 +223,9 @@ impl Run {
         let record = leaf.read();
         if let Ok(Some(loss)) = record.as_ref().map(|record| &record.loss) {
             self.opened.push((loss.incarnation, n));
+        }
+        if let Ok(Some(segment)) = record.as_ref().map(|record| &record.archived) {
+            self.segments.push(segment.clone());
         }
         let says = record.map(|record| LeafKeys::of(&record));
         if says.ok() != keys(row, resources) {
