@@ -139,14 +139,14 @@ async fn indices(connection: &mut Connection, run: &mut Run) -> Result<(), Acces
 /// show them.
 async fn strays(connection: &mut Connection, run: &mut Run) -> Result<(), AccessLogError> {
     let queries = [
-        ("access_leaf", "SELECT MIN(n) AS first, NULL AS last FROM access_leaf WHERE n < 0"),
+        ("access_leaf", "SELECT MIN(n) AS first, CAST(NULL AS BIGINT) AS last FROM access_leaf WHERE n < 0"),
         (
             "access_touched",
             "SELECT (SELECT MIN(n) FROM access_touched WHERE n < 0) AS first,
                     (SELECT MAX(n) FROM access_touched WHERE n > (SELECT COALESCE(MAX(n), -1) FROM access_leaf)) AS last",
         ),
-        ("access_hash", "SELECT MIN(idx) AS first, NULL AS last FROM access_hash WHERE idx < 0"),
-        ("access_checkpoint", "SELECT MIN(size) AS first, NULL AS last FROM access_checkpoint WHERE size < 0"),
+        ("access_hash", "SELECT MIN(idx) AS first, CAST(NULL AS BIGINT) AS last FROM access_hash WHERE idx < 0"),
+        ("access_checkpoint", "SELECT MIN(size) AS first, CAST(NULL AS BIGINT) AS last FROM access_checkpoint WHERE size < 0"),
     ];
     for (table, sql) in queries {
         let row = sql::query(sql).fetch_one(&mut *connection).await?;
