@@ -34,11 +34,13 @@ impl AccessLog {
     /// Takes leaves out that lie in a file, which a leaf of the log names already. Leaves that opened an incarnation stay.
     ///
     /// # Errors
-    /// They do not follow the segments before, no leaf names the file, or the database failed: then all of them stay.
+    /// They do not follow the segments before, no checkpoint covers them, or the database failed: then all of them stay.
     pub async fn prune(&self, segment: ArchivedSegment) -> Result<(), AccessLogError> {
         let size = self.head().size;
-        if segment.first != self.archived() || segment.end <= segment.first || segment.end >= size {
-            return Err(AccessLogError::BeyondEnd { asked: segment.end, size });
+        // INVARIANT: only what a checkpoint covers is taken out: at opening the leaves after the last one are computed anew.
+        let signed = self.latest_checkpoint().await?.map_or(0, |note| note.checkpoint.size);
+        if segment.first != self.archived() || segment.end <= segment.first || segment.end > signed || signed > size {
+            return Err(AccessLogError::BeyondEnd { asked: segment.end, size: signed });
         }
         let end = segment.end;
         self.inner.database.write(move |connection| Box::pin(prune(connection, segment))).await?;

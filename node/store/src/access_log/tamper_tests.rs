@@ -409,7 +409,7 @@ async fn expect_searches_to_find_all(folder: &TempDir, what: &str) {
     let filters = [
         (AccessFilter { who: Some(person("operator", "desk-1")), ..AccessFilter::default() }, third(1)),
         (AccessFilter { member: Some(member("FR")), ..AccessFilter::default() }, 300),
-        (AccessFilter { since: Some(at(100)), until: Some(at(200)), ..AccessFilter::default() }, 100),
+        (AccessFilter { since: Some(at(100)), until: Some(at(199)), ..AccessFilter::default() }, 100),
         (AccessFilter { resource: Some("R-all".to_owned()), ..AccessFilter::default() }, 300),
     ];
     for (filter, expected) in filters {

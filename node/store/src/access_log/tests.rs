@@ -562,7 +562,11 @@ async fn archived_leaves_leave_every_proof_as_it_was() {
     let log = test.store.access_log();
     log.open_incarnation(declaration(2)).await.unwrap();
     let old = log.checkpoint_now("fr/1", &key()).await.unwrap();
-    for n in 0..5 {
+    for n in 0..2 {
+        log.append(access(n)).await.unwrap();
+    }
+    log.checkpoint_now("fr/1", &key()).await.unwrap();
+    for n in 2..5 {
         log.append(access(n)).await.unwrap();
     }
     let before = log.head();
@@ -579,7 +583,7 @@ async fn archived_leaves_leave_every_proof_as_it_was() {
     assert!(leaves.iter().map(|leaf| (leaf.n, leaf.hash)).eq(hashes.iter().copied()));
     // Not what is not there, nor what leaves a gap.
     let segment = |first, end| ArchivedSegment { first, end, file: format!("{first}.bundle"), digest: Hex32([4; 32]) };
-    for (first, end) in [(1, 9), (0, 0), (0, before.size), (0, before.size + 9)] {
+    for (first, end) in [(1, 9), (0, 0), (0, 44), (0, before.size), (0, before.size + 9)] {
         assert!(log.prune(segment(first, end)).await.is_err(), "{first} to {end}");
     }
     let said = |segment: ArchivedSegment| AccessRecord {
@@ -617,6 +621,7 @@ async fn archived_leaves_leave_every_proof_as_it_was() {
         for n in 0..46 {
             log.append(access(n)).await.unwrap();
         }
+        log.checkpoint_now("fr/1", &key()).await.unwrap();
         for (first, end) in [(0, 9), (9, 43)] {
             log.append(said(segment(first, end))).await.unwrap();
             log.prune(segment(first, end)).await.unwrap();
