@@ -91,8 +91,8 @@ impl Node {
         let cosigned = self.witnessed_checkpoint().await?.map_or(0, |note| note.checkpoint.size);
         let log = &self.access_log;
         let younger = log.first_since(before).await.map_err(InternalError::from)?.unwrap_or_else(|| log.head().size);
-        // The last leaf stays, so that the log is never without one.
-        Ok(younger.min(cosigned).min(log.head().size.saturating_sub(1)))
+        // The last leaf that is signed over stays: the log is taken up from it.
+        Ok(younger.min(cosigned.saturating_sub(1)))
     }
 
     async fn write_segment(self: &Arc<Self>, first: u64, end: u64) -> Result<ArchivedSegment, AppError> {

@@ -37,9 +37,9 @@ impl AccessLog {
     /// They do not follow the segments before, no checkpoint covers them, or the database failed: then all of them stay.
     pub async fn prune(&self, segment: ArchivedSegment) -> Result<(), AccessLogError> {
         let size = self.head().size;
-        // INVARIANT: only what a checkpoint covers is taken out: at opening the leaves after the last one are computed anew.
+        // INVARIANT: only what the last checkpoint covers is taken out: at opening its last leaf, and those after it, are computed anew.
         let signed = self.latest_checkpoint().await?.map_or(0, |note| note.checkpoint.size);
-        if segment.first != self.archived() || segment.end <= segment.first || segment.end > signed || signed > size {
+        if segment.first != self.archived() || segment.end <= segment.first || segment.end >= signed || signed > size {
             return Err(AccessLogError::BeyondEnd { asked: segment.end, size: signed });
         }
         let end = segment.end;
