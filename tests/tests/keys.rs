@@ -107,6 +107,7 @@ async fn stolen_keys_are_revoked_at_once_and_replaced_by_ballot() {
     let elsewhere = [&elsewhere[..], &[&anew, "--federation", &name]].concat();
     field.refused(Exit::Conflict, "FR", Admin, &elsewhere, &[&de.peer]).await;
     let de = Joined::start_at(&field, "DE", &invite, "anew/de", &de.peer);
+    de.declare_loss().await;
     let shown = de.until(&["list", "show", &entry], |e| e["agreed"] == true).await;
     assert_eq!(shown["proposer"], "DE");
     de.vote(&ballot).await;

@@ -1,9 +1,14 @@
 //! The proof itself: leaves in, one verdict out. No node, no files.
 
+use std::collections::BTreeMap;
+
 use comity_core::access::AccessLeaf;
 use comity_core::canonical::Hex32;
 use comity_core::checkpoint::Checkpoint;
 use comity_core::merkle::Frontier;
+
+/// What a record has that names an archive.
+const ARCHIVED_FIELD: &[u8] = b"\"archived\":";
 
 /// A checkpoint seen before, which the log must continue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +41,14 @@ pub(crate) enum Tampering {
         found: Option<u64>,
         /// How many leaves were signed.
         size: u64,
+    },
+    /// Leaves are said to be archived, and the log does not say so.
+    #[error("REMOVAL: leaves {first} to {last} are withheld: no leaf of the log says that they were archived")]
+    Withheld {
+        /// The first of them.
+        first: u64,
+        /// The last.
+        last: u64,
     },
     /// Leaves do not have the hashes that were signed.
     #[error(
@@ -76,7 +89,10 @@ pub(crate) struct LogProof {
     /// By size, smallest first, each with the root found at that size.
     older: Vec<(Older, Option<Hex32>)>,
     frontier: Frontier,
+    /// How many leaves, from the first on, were taken by their hashes alone.
     archived: u64,
+    /// Which leaves were archived, by what leaves of the log say: the first, and the one after the last.
+    segments: BTreeMap<u64, u64>,
 }
 
 impl LogProof {
@@ -92,6 +108,7 @@ impl LogProof {
             older: older.into_iter().map(|o| (o, None)).collect(),
             frontier: Frontier::default(),
             archived: 0,
+            segments: BTreeMap::new(),
         };
         proof.note_roots();
         Ok(proof)
@@ -110,6 +127,12 @@ impl LogProof {
         }
         self.frontier.append(leaf.hash());
         self.note_roots();
+        // Few leaves name archives: the others are not read.
+        if leaf.record.windows(ARCHIVED_FIELD.len()).any(|part| part == ARCHIVED_FIELD)
+            && let Ok(Some(segment)) = leaf.read().map(|record| record.archived)
+        {
+            self.segments.insert(segment.first, segment.end);
+        }
         Ok(())
     }
 
@@ -118,6 +141,10 @@ impl LogProof {
         let (expected, size) = (self.frontier.size(), self.signed.size);
         if number != expected {
             return Err(Tampering::Missing { expected, found: Some(number), size });
+        }
+        // What is archived is what the log begins with.
+        if number != self.archived {
+            return Err(Tampering::Withheld { first: number, last: number });
         }
         self.archived += 1;
         self.frontier.append(hash);
@@ -140,12 +167,25 @@ impl LogProof {
         }
     }
 
+    /// INVARIANT: a leaf is known by its hash alone only where the log says that it was archived.
+    fn expect_archived(&self) -> Result<(), Tampering> {
+        let mut said = 0;
+        while said < self.archived {
+            match self.segments.get(&said) {
+                Some(end) if *end > said => said = *end,
+                _ => return Err(Tampering::Withheld { first: said, last: self.archived - 1 }),
+            }
+        }
+        Ok(())
+    }
+
     /// The verdict.
     pub(crate) fn finish(self) -> Result<(), Tampering> {
         let size = self.signed.size;
         if let Some(expected) = self.wanted() {
             return Err(Tampering::Missing { expected, found: None, size });
         }
+        self.expect_archived()?;
         let found = self.frontier.root();
         let holds = |(older, found): &(Older, Option<Hex32>)| *found == Some(older.checkpoint.root);
         if found == self.signed.root {
@@ -170,6 +210,8 @@ impl LogProof {
 
 #[cfg(test)]
 mod tests {
+    use comity_core::access::{AccessRecord, ArchivedSegment, SEGMENT_ARCHIVED};
+
     use super::*;
 
     fn leaf(n: u64) -> AccessLeaf {
@@ -227,6 +269,35 @@ mod tests {
         assert!(matches!(proof.push(2, &log[2]), Err(Tampering::Missing { expected: 1, found: Some(2), .. })));
         let rolled_back = prove(checkpoint(&log[..10]), vec![older(&log)], &log[..10]);
         assert!(matches!(rolled_back, Err(Tampering::RolledBack { had: 20, has: 10, .. })), "{rolled_back:?}");
+    }
+
+    #[test]
+    fn a_leaf_is_known_by_its_hash_alone_only_where_the_log_says_so() {
+        let names = |first: u64, end: u64| {
+            let segment = ArchivedSegment { first, end, file: "x.bundle".into(), digest: Hex32([1; 32]) };
+            let at = comity_core::Timestamp::from_micros(0).unwrap();
+            let record =
+                AccessRecord { archived: Some(segment), ..AccessRecord::new(at, "this node", SEGMENT_ARCHIVED) };
+            AccessLeaf::new(&record, [Hex32([1; 32]), Hex32([2; 32])])
+        };
+        let mut log: Vec<AccessLeaf> = (0..20).map(leaf).collect();
+        log.extend([names(0, 4), names(4, 6)]);
+        let taken = |hidden: &[u64]| {
+            let mut proof = LogProof::new(checkpoint(&log), vec![]).unwrap();
+            for (n, leaf) in (0..).zip(&log) {
+                match hidden.contains(&n) {
+                    true => proof.push_archived(n, leaf.hash())?,
+                    false => proof.push(n, leaf)?,
+                }
+            }
+            proof.finish()
+        };
+        taken(&[]).unwrap();
+        taken(&[0, 1, 2, 3, 4, 5]).unwrap();
+        assert_eq!(taken(&[0, 1, 2, 3, 4, 5, 6]), Err(Tampering::Withheld { first: 6, last: 6 }));
+        assert_eq!(taken(&[9]), Err(Tampering::Withheld { first: 9, last: 9 }));
+        // Nor where the leaf that says so is itself withheld.
+        assert!(taken(&(0..=20).collect::<Vec<_>>()).is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::checkpoint::{Remembered, fetch, read};
 use super::proof::{LogProof, Older, Tampering};
+use super::trust::of_node;
 use crate::connection::Node;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -57,17 +58,28 @@ pub(crate) async fn run(session: &mut Session<'_>, against: &[PathBuf], save: Op
     if let Some(path) = save {
         session.write_new(path, &note.to_bytes(), false)?;
     }
+    let attested = of_node(&node).roster.attest(&note).map_err(|problem| {
+        Failure::new(Exit::VerificationFailed, format!("access log: NOT PROVEN: the node's checkpoint: {problem}"))
+            .next("comity audit witnesses")
+    })?;
     let view = VerifiedView {
         proven: true,
         origin: note.checkpoint.origin.clone(),
         size: note.checkpoint.size,
         archived,
+        cosigners: attested.cosigners.iter().map(|(member, _)| member.to_string()).collect(),
+        cosigners_needed: attested.needed,
         root: note.checkpoint.root.to_string(),
         against: older.iter().map(|o| AgainstView { source: o.source.clone(), size: o.checkpoint.size }).collect(),
     };
     session.output.show(&view, |style| {
         let mut page = Page::new(style);
-        page.heading("PROVEN: the access log is whole and unchanged");
+        page.heading(match view.archived {
+            0 => "PROVEN: the access log is whole and unchanged",
+            _ => {
+                "PROVEN as far as it is here: nothing was changed, and what is archived is to be verified in its files"
+            }
+        });
         page.field("log", &view.origin);
         page.field("leaves", format!("{}, each hashed here", view.size - view.archived));
         if view.archived > 0 {
@@ -81,6 +93,8 @@ pub(crate) async fn run(session: &mut Session<'_>, against: &[PathBuf], save: Op
         }
         page.field("root", &view.root);
         page.field("signed by", format!("the node key of {}", node.member()));
+        let cosigners = if view.cosigners.is_empty() { "nobody yet".to_owned() } else { view.cosigners.join(", ") };
+        page.field("cosigned by", format!("{cosigners} ({} are needed where it is exported)", view.cosigners_needed));
         page.fields("continues", view.against.iter().map(|o| format!("{} at {} leaves", o.source, o.size)));
         page.finish()
     })?;
@@ -185,6 +199,9 @@ struct VerifiedView {
     /// How many of them lie in archives: their hashes hold, what they say is in the files.
     archived: u64,
     root: String,
+    /// Other members whose cosignatures hold, by the keys that the context knows.
+    cosigners: Vec<String>,
+    cosigners_needed: usize,
     against: Vec<AgainstView>,
 }
 

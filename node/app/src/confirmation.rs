@@ -104,11 +104,21 @@ impl Node {
         witnesses_needed(self.witnesses().len())
     }
 
-    /// Of how many of them must be heard before this node serves. Nobody knows of a log whose node is not admitted yet.
+    /// Of how many of them must be heard before this node serves. Nobody knows of a log whose member is not admitted yet, nor answers a
+    /// machine whose keys are yet to take the place of others; such a one has no log so far.
     fn answers_needed(&self) -> usize {
         let key = PublicKey(self.keys.node.verifying_key());
-        let known = self.roster(|roster| roster.get(self.member()).is_some() && roster.keyring().knows(key));
-        if known { answers_needed(self.witnesses().len()) } else { 0 }
+        let (is_member, knows_key) =
+            self.roster(|roster| (roster.get(self.member()).is_some(), roster.keyring().knows(key)));
+        let nobody_knows = !is_member || (!knows_key && self.access_log.head().size == 0);
+        if nobody_knows { 0 } else { answers_needed(self.witnesses().len()) }
+    }
+
+    /// The latest incarnation of this log that anybody knows of.
+    pub(crate) fn latest_incarnation(&self) -> u64 {
+        let witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = witnesses.heard.values().flatten().map(|note| self.incarnation(note)).max();
+        seen.unwrap_or(0).max(self.access_log.incarnation().number)
     }
 
     /// Those of them that have not said yet what they saw.

@@ -39,7 +39,8 @@ impl Node {
         if !matches!(self.standing(), Standing::Behind { .. }) {
             return Err(nothing_lost());
         }
-        let incarnation = self.access_log.incarnation().number.saturating_add(1);
+        // INVARIANT: no origin is ever used for two histories, be it that this store never knew of the first.
+        let incarnation = self.latest_incarnation().saturating_add(1);
         let touched = lost.iter().map(|lost| Touched::resource(lost.origin.as_str()).by(range(lost))).collect();
         let loss =
             DeclaredLoss { incarnation, lost, declared_by: author.clone(), approved_by: approver.clone(), reason };

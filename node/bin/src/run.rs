@@ -60,6 +60,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(port), ended));
     }
     let mut stop = std::pin::pin!(stop);
+    let mut tasks = JoinSet::new();
+    // Also while it waits: whoever restores a log needs one that can be written.
+    tasks.spawn(health::report(Arc::clone(&node), reporter, shutdown.clone()));
+    tasks.spawn(health::try_log_again(Arc::clone(&node), shutdown.clone()));
     // INVARIANT: nothing is signed, and nothing but this is served, before others have said how far they saw the access log.
     tokio::select! {
         confirmed = confirm_log(&node) => confirmed.map_err(StartError::Unconfirmed)?,
@@ -78,9 +82,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     node.record_start().await?;
     node.apply_equivalences().await.map_err(StartError::Anew)?;
     consensus.start().await?;
-    let mut tasks = background(&config, &node, &shutdown);
+    background(&config, &node, &shutdown, &mut tasks);
     tasks.spawn(follow_roster(Arc::clone(&node), front.trust.clone(), front.live.clone(), shutdown.clone()));
-    tasks.spawn(health::report(Arc::clone(&node), reporter, shutdown.clone()));
     tracing::info!(member = %node.member(), peer = %config.peer.listen, operator = %config.operator.listen, "serving");
 
     let mut behind = false;
@@ -119,14 +122,12 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
 }
 
 /// What the node does by itself.
-fn background(config: &Config, node: &Arc<Node>, shutdown: &CancellationToken) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
+fn background(config: &Config, node: &Arc<Node>, shutdown: &CancellationToken, tasks: &mut JoinSet<()>) {
     let backoff_max = Duration::from_millis(config.exchange.backoff_max_ms);
     let recalls = tokio::sync::watch::Sender::new(0);
     tasks.spawn(follow_recalls(Arc::clone(node), recalls.subscribe(), shutdown.clone()));
     tasks.spawn(keep_in_step(Arc::clone(node), backoff_max, recalls, shutdown.clone()));
     tasks.spawn(end_validities(Arc::clone(node), shutdown.clone()));
-    tasks.spawn(health::try_log_again(Arc::clone(node), shutdown.clone()));
     // A recipient says nothing about the list.
     if !node.consensus().observes() {
         let cosign_pause = Duration::from_millis(config.list.cosign_interval_ms);
@@ -135,7 +136,6 @@ fn background(config: &Config, node: &Arc<Node>, shutdown: &CancellationToken) -
         tasks.spawn(attest_forever(Arc::clone(node), attest_every, shutdown.clone()));
     }
     tasks.spawn(witness_forever(Arc::clone(node), node.checkpoint_interval(), shutdown.clone()));
-    tasks
 }
 
 /// Decides again what has ended, when its instant has come.

@@ -10,11 +10,12 @@ mod stores;
 mod support;
 mod wire;
 
+use comity_cli::Exit;
 use comity_core::Role;
 use comity_core::recall::{Answer, AnswerStatement, sign_answer};
 use comity_core::{RecordId, Timestamp};
 use stores::{Ids, put};
-use support::Field;
+use support::{Field, PATIENCE};
 use wire::{Exchange, Peer, Said};
 
 /// A hidden thing that is done while the partner listens, and needs two people.
@@ -44,10 +45,21 @@ async fn recall(field: &Field, id: &RecordId) {
     field.approved("FR", Role::Operator, &start).await;
 }
 
+/// France's node runs alone: nobody says how far they saw its access log, so that a person has it start.
+async fn start_alone(field: &Field) {
+    let start = ["node", "start-unconfirmed", "--reason", "it runs alone in this test", "--yes"];
+    let begin = std::time::Instant::now();
+    while field.run("FR", Role::Admin, &start).await.exit != Exit::Ok {
+        assert!(begin.elapsed() < PATIENCE, "the node of France does not start");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
 /// All that Germany's node hears of France's in the course of everything that it can ask.
 async fn heard(field: &mut Field, laden: bool) -> Vec<Said> {
     let ids = put(&field.federation, laden).await;
     field.federation.spawn(0).unwrap();
+    start_alone(field).await;
     let de = Peer::of(field, "DE").await;
     if laden {
         // Canada has some of it, so that it can be recalled from there.

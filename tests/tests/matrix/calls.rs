@@ -272,10 +272,7 @@ impl Caller<'_> {
             "AuditService/GetAccessCheckpoint" => v1::GetAccessCheckpointRequest {}.encode_to_vec(),
             "AuditService/ListArchivedSegments" => v1::ListArchivedSegmentsRequest { from: 0 }.encode_to_vec(),
             // Of before there was anything.
-            "NodeService/ArchiveLog" => {
-                let before = Some(prost_types::Timestamp { seconds: 1_000_000_000, nanos: 0 });
-                v1::ArchiveLogRequest { before }.encode_to_vec()
-            }
+            "NodeService/ArchiveLog" => v1::ArchiveLogRequest { before: Some(Default::default()) }.encode_to_vec(),
             "AuditService/ListWitnessConflicts" => v1::ListWitnessConflictsRequest {}.encode_to_vec(),
             "NodeService/DeclareLoss" => v1::DeclareLossRequest { reason: "the disk broke".into() }.encode_to_vec(),
             "NodeService/StartUnconfirmed" => {

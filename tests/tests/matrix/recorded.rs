@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use comity_api::table::{RPCS, Recording};
+use comity_app::WATCH_ENDED;
 use comity_cli::demo::federation::Federation;
 use comity_core::access::{AccessRecord, Outcome, PAGE_SENT};
 use comity_core::dsse::Envelope;
@@ -89,6 +90,10 @@ impl Journal {
                 }
                 let who = who.to_string();
                 wrong.extend(untold(&record));
+                // What a look into the log came to is a second record of the same call.
+                if record.action == WATCH_ENDED {
+                    continue;
+                }
                 if let (PAGE_SENT, Some(page), Some(member)) = (record.action.as_str(), &record.page, record.member) {
                     pages.insert((member, page.root.to_string(), page.last_number));
                     continue;

@@ -340,6 +340,22 @@ impl Joined {
         Self { member, desk: Desk::new(&folder), folder, process, log: log_path }
     }
 
+    /// What it had before on another machine is lost: its people say so, as soon as it knows what others saw of its access log.
+    pub async fn declare_loss(&self) {
+        let restore = ["node", "restore", "--declare-loss", "--reason", "the machine is gone", "--yes", "-o", "json"];
+        let begin = Instant::now();
+        let asked = loop {
+            let asked = self.run(Role::Admin, &restore).await;
+            if asked.exit == Exit::Ok {
+                break asked;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{}", asked.err);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        let asked: Value = serde_json::from_str(&asked.out).unwrap();
+        self.ok(Role::Approver, &["approve", "yes", asked["id"].as_str().unwrap()]).await;
+    }
+
     /// Its member.json, once it is written.
     pub async fn row(&mut self) -> String {
         let path = self.folder.join("member.json");

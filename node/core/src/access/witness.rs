@@ -112,7 +112,9 @@ impl Offered {
         }
         if self.incarnation > known.incarnation {
             let loss = self.opening()?;
-            let covers = loss.lost.iter().any(|lost| lost.origin == old.origin && lost.end >= old.size);
+            let names =
+                |lost: &super::LostRange| lost.end > old.size || (lost.end == old.size && lost.root == old.root);
+            let covers = loss.lost.iter().any(|lost| lost.origin == old.origin && names(lost));
             let continues = || self.old_size == old.size && self.continues(old);
             return if covers || continues() { Ok(()) } else { Err(Unwitnessed::NotDeclared) };
         }
