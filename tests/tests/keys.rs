@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use comity_cli::Exit;
-use comity_core::Role::{Admin, Operator};
+use comity_core::Role::{Admin, Auditor, Operator};
 use comity_core::list::Choice;
 use comity_tests::commands::{Authors, commit};
 use comity_tests::federation::free_ports;
@@ -68,6 +68,8 @@ async fn keys_are_rotated_and_the_old_ones_decide_nothing() {
 async fn stolen_keys_are_revoked_at_once_and_replaced_by_ballot() {
     let mut field = Field::start(&["FR", "DE", "CA", "AU"], "quorum(1/2)").await;
     let entry = field.listed("DE", &["DE", "FR"], "DOE, Ada").await;
+    // The others have seen how far its access log had come, so that the loss of its machine is to be declared.
+    field.ok("DE", Auditor, &["audit", "verify"]).await;
     let de = field.federation.seat("DE").unwrap().clone();
     let recovery = de.folder.join("signing-recovery.key").display().to_string();
     let decision = de.folder.join("signing-decision.key").display().to_string();
