@@ -75,6 +75,23 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A federation in which the others have seen all of FR's access log, a copy of FR's data from before the last of it, and how long it is.
+async fn grown() -> (Field, PathBuf, u64) {
+    let mut field = start().await;
+    field.draft("FR", &[]).await;
+    field.federation.stop(FR, STOP).await;
+    let older = field.federation.folder.join("older");
+    copy(&data(&field), &older);
+    field.federation.spawn(FR).unwrap();
+    field.federation.wait_serving(FR, PATIENCE).await.unwrap();
+    for _ in 0..5 {
+        field.draft("FR", &[]).await;
+    }
+    let size = status(&field).await["access_log_size"].as_u64().unwrap();
+    witnessed(&field, "FR", size).await;
+    (field, older, size)
+}
+
 /// Puts an older copy of the national store in the place of the newer, as a backup or an administrator would.
 fn put_back(field: &Field, copy_of: &Path) {
     for name in ["national.db", "national.db-wal", "national.db-shm"] {
@@ -88,18 +105,8 @@ fn put_back(field: &Field, copy_of: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_rolled_back_serves_nothing_until_its_loss_is_declared() {
-    let mut field = start().await;
-    field.draft("FR", &[]).await;
-    field.federation.stop(FR, STOP).await;
-    let older = field.federation.folder.join("older");
-    copy(&data(&field), &older);
-    field.federation.spawn(FR).unwrap();
-    field.federation.wait_serving(FR, PATIENCE).await.unwrap();
-    for _ in 0..5 {
-        field.draft("FR", &[]).await;
-    }
-    let size = status(&field).await["access_log_size"].as_u64().unwrap();
-    let seen = witnessed(&field, "FR", size).await;
+    let (mut field, older, size) = grown().await;
+    let seen = witnesses(&field, "FR").await;
     assert_eq!((seen["needed"].as_u64(), seen["witnesses"].as_array().unwrap().len()), (Some(2), 2));
     field.federation.stop(FR, STOP).await;
     let newer = field.federation.folder.join("newer");
@@ -218,18 +225,7 @@ async fn a_node_that_nobody_answers_waits_or_starts_on_a_persons_word() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_falls_behind_while_it_serves_stops() {
-    let mut field = start().await;
-    field.draft("FR", &[]).await;
-    field.federation.stop(FR, STOP).await;
-    let older = field.federation.folder.join("older");
-    copy(&data(&field), &older);
-    field.federation.spawn(FR).unwrap();
-    field.federation.wait_serving(FR, PATIENCE).await.unwrap();
-    for _ in 0..5 {
-        field.draft("FR", &[]).await;
-    }
-    let size = status(&field).await["access_log_size"].as_u64().unwrap();
-    witnessed(&field, "FR", size).await;
+    let (mut field, older, _) = grown().await;
     // Rolled back, and started on somebody's word while nobody could say otherwise.
     for seat in [FR, 1, 2] {
         field.federation.stop(seat, STOP).await;
